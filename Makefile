@@ -1,0 +1,79 @@
+# The commands of the course. `make` alone lists them.
+# Nothing is needed but Python 3.11 to 3.13, git, make and a package index.
+
+.DEFAULT_GOAL := help
+.PHONY: help book serve lab test lock clean
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+# What `make lab` opens: the student's own copies, or the sources.
+FOLDER := work
+# Trust the authorities that the machine trusts (a company's proxy), not only uv's own list.
+export UV_SYSTEM_CERTS := 1
+
+help:  ## list these commands
+	@echo "Data in the Cloud: an executable course on files, Parquet and S3"
+	@echo
+	@grep -E '^[a-z]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /|/' | \
+	    while IFS='|' read -r name text; do printf '  make %-6s %s\n' "$$name" "$$text"; done
+
+book: $(VENV)/ready _build/run-with _build/styled-with  ## run every notebook on a local S3 store, build the HTML
+	@$(PYTHON) -m datalab run -- jupyter-book build . -W -n --keep-going
+	@echo "The book is in $(CURDIR)/_build/html/index.html; 'make serve' shows it in a browser."
+
+serve: $(VENV)/ready  ## show the book in a browser, on 127.0.0.1
+	@test -f _build/html/index.html || $(MAKE) book
+	@echo "Open the address below in a browser; Ctrl-C ends it."
+	@$(PYTHON) -m http.server --bind 127.0.0.1 --directory _build/html $(or $(PORT),0)
+
+lab: $(VENV)/ready  ## JupyterLab on the local datalab, as a student (FOLDER=notebooks: as an author)
+	@$(if $(filter work,$(FOLDER)),$(PYTHON) init-scripts/student_edition.py notebooks work)
+	@$(PYTHON) -m datalab up
+	@echo "The datalab runs until: $(PYTHON) -m datalab down"
+	@$(PYTHON) -m datalab run -- jupyter lab --ServerApp.root_dir=$(FOLDER) \
+	    $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_OPTIONS)
+
+test: $(VENV)/ready  ## run every test: notebooks, datalab, book (TESTS="..." for some)
+	@$(PYTHON) -m pytest $(TESTS)
+
+lock: $(VENV)/ready  ## compile the locked requirements from pyproject.toml, newest versions
+	@$(VENV)/bin/uv pip compile --quiet --upgrade --universal --generate-hashes \
+	    --python-version 3.11 pyproject.toml --output-file requirements.txt
+	@$(VENV)/bin/uv pip compile --quiet --upgrade --universal --generate-hashes \
+	    --python-version 3.11 --group go --output-file datalab/go-toolchain.txt
+
+clean:  ## remove the built book and the virtual environment (the datalab's data stay)
+	rm -rf _build $(VENV)
+
+# The cache of executed notebooks sees a change of their code only; a change of packages
+# or of the datalab's data makes all of them run again.
+_build/run-with: requirements.txt $(wildcard datalab/*.py)
+	@rm -rf _build && mkdir _build && touch $@
+
+# Nor does Sphinx copy a changed style while all pages are unchanged.
+_build/styled-with: _build/run-with $(wildcard book/_static/* book/_ext/*.py)
+	@rm -rf _build/html _build/.doctrees && touch $@
+
+$(VENV)/ready: requirements.txt
+	@set -e; \
+	for name in $(USE_PYTHON) python3.13 python3.12 python3.11 python3 none; do \
+	    if $$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	        >/dev/null 2>&1; then break; fi; \
+	done; \
+	if [ $$name = none ]; then \
+	    echo "No Python 3.11, 3.12 or 3.13 was found on PATH." >&2; \
+	    echo "Install one, or name it: make USE_PYTHON=/path/to/python3 …" >&2; exit 1; \
+	fi; \
+	echo "Setting up $(VENV) with $$($$name --version); the first time takes a minute or two…"; \
+	if ! $(PYTHON) -m pip --version >/dev/null 2>&1; then \
+	    if ! $$name -m venv --clear $(VENV); then \
+	        echo "Python could not make a virtual environment." >&2; \
+	        echo "On Debian or Ubuntu: sudo apt-get install python3-venv" >&2; exit 1; \
+	    fi; \
+	fi; \
+	sed -n '/^uv==/,/^    #/p' requirements.txt > $(VENV)/uv.txt; \
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes \
+	    --requirement $(VENV)/uv.txt; \
+	$(VENV)/bin/uv pip sync --python $(PYTHON) --require-hashes requirements.txt
+	@touch $@

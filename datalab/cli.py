@@ -1,0 +1,232 @@
+"""The command line, ``python -m datalab``."""
+
+import argparse
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+
+from datalab.console import console, say
+from datalab.environment import apply, search_path
+from datalab.errors import DatalabError
+from datalab.lab import Datalab, default_folder, temporary
+from datalab.minio import STUDENT
+
+NOTHING_RUNS = 3
+NOT_EXECUTABLE = 126
+NOT_FOUND = 127
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns
+    -------
+    int
+        Exit code: 0; 1 for a situation that the message explains; 2 for a wrong command
+        line; 3 where nothing runs; of ``run``, the code of the command.
+    """
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    for number in (signal.SIGTERM, signal.SIGHUP):  # to clear up as after a Ctrl-C
+        _handle(number, _end)
+    try:
+        return int(given.act(given))
+    except DatalabError as error:
+        console.print("[bold red]datalab:[/] ", end="")
+        say(error.problem)
+        say(error.next_step)
+        return 1
+    except OSError as error:  # of the machine: a full disk, a file of another user
+        say(f"datalab: {error}")
+        return 1
+    except KeyboardInterrupt:
+        say("datalab: interrupted")
+        return 128 + signal.SIGINT
+
+
+def _handle(number: signal.Signals, handler: Callable[[int, FrameType | None], None]) -> None:
+    if signal.getsignal(number) is not signal.SIG_IGN:  # as after nohup
+        signal.signal(number, handler)
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m datalab",
+        description="The SSP Cloud on one machine: S3 over HTTPS, a 7-day token, PostgreSQL.",
+    )
+    parser.add_argument(
+        "--dir",
+        type=Path,
+        default=default_folder(),
+        help="the datalab's folder (default: $DATALAB_DIR, else .datalab beside the course)",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    command = commands.add_parser("up", help="start the services, or say that they run")
+    command.set_defaults(act=_up)
+    command = commands.add_parser("down", help="stop the services; the data stays")
+    command.set_defaults(act=_down)
+    command = commands.add_parser("status", help="what runs and where; exit 3 if nothing does")
+    command.set_defaults(act=_status)
+    command = commands.add_parser("env", help="the environment of a service, for a shell")
+    command.add_argument("--json", action="store_true", help="for programs; null: to be unset")
+    command.set_defaults(act=_env)
+    command = commands.add_parser(
+        "run",
+        help="run a command in that environment",
+        usage="python -m datalab run -- CMD [ARG ...]",
+        description="Run a command in the environment of a service: on the running datalab "
+        "or, if none runs, on one of its own that is removed after.",
+    )
+    command.add_argument("command", nargs=argparse.REMAINDER, metavar="CMD")
+    command.set_defaults(act=_run, parser=command)
+    command = commands.add_parser("reset", help="back to the samples; deletes what was stored")
+    command.add_argument("--yes", action="store_true", help="do not ask")
+    command.set_defaults(act=_reset)
+    return parser
+
+
+def _up(given: argparse.Namespace) -> int:
+    lab = Datalab(given.dir)
+    say("The datalab is ready." if lab.up() else "The datalab runs already.")
+    _print_addresses(lab)
+    return 0
+
+
+def _down(given: argparse.Namespace) -> int:
+    stopped = Datalab(given.dir).down()
+    say("The datalab is stopped; its data stays." if stopped else "No datalab was running.")
+    return 0
+
+
+def _status(given: argparse.Namespace) -> int:
+    lab = Datalab(given.dir)
+    running = lab.running()
+    if not lab.lives():
+        print(f"No datalab runs in {lab.folder}.")
+        return NOTHING_RUNS
+    _print_addresses(lab)
+    state = lab.state()
+    if not all(running.values()) or not (state and state.furnished):
+        say("Not all of it runs. Repair it with: python -m datalab up")
+        return 1
+    return 0
+
+
+def _print_addresses(lab: Datalab) -> None:
+    state, running = lab.state(), lab.running()
+    assert state is not None
+    rows = {
+        "S3 endpoint": running["MinIO"] and f"https://{running['MinIO']}",
+        "console": running["MinIO"] and f"https://127.0.0.1:{state.console_port}",
+        "bucket": STUDENT,
+        "PostgreSQL": running["PostgreSQL"],
+        "folder": lab.folder,
+    }
+    if state.token and state.token.expires:
+        rows["token until"] = f"{state.token.expires.astimezone():%Y-%m-%d %H:%M}"
+    for name, value in rows.items():
+        print(f"{name:<12} {value or 'does not run'}")
+
+
+def _env(given: argparse.Namespace) -> int:
+    values = Datalab(given.dir).environment()
+    if given.json:
+        print(json.dumps(values, indent=2))
+        return 0
+    for name, value in values.items():
+        print(f"unset {name}" if value is None else f"export {name}={shlex.quote(value)}")
+    return 0
+
+
+def _run(given: argparse.Namespace) -> int:
+    command = given.command[1:] if given.command[:1] == ["--"] else given.command
+    if not command:
+        given.parser.error("name the command to run: python -m datalab run -- CMD [ARG ...]")
+    lab = Datalab(given.dir)
+    if any(lab.running().values()):
+        return _run_on(lab, command)
+    if command[0] != "mc":  # which comes with the datalab
+        _program(command[0], search_path(lab.folder))  # before seconds are spent on a start
+    with temporary() as lab:
+        return _run_on(lab, command)
+
+
+def _run_on(lab: Datalab, command: list[str]) -> int:
+    environment = apply(lab.environment(), os.environ)
+    program = _program(command[0], environment["PATH"])
+    process: subprocess.Popen[bytes] | None = None
+    early: list[int] = []
+
+    # Signals that come for this process are for the command; Ctrl-C on a terminal
+    # reaches the command by itself, as both are of the terminal's foreground group.
+    def pass_on(number: int, _: FrameType | None) -> None:
+        if process is None:
+            early.append(number)
+        elif not (number in (signal.SIGINT, signal.SIGQUIT) and _in_foreground()):
+            process.send_signal(number)
+
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        _handle(name, pass_on)
+    try:
+        process = subprocess.Popen([program, *command[1:]], env=environment)
+    except OSError as error:  # a file of another system, a script without a first line
+        say(f"datalab: {command[0]}: {error.strerror}")
+        return NOT_EXECUTABLE
+    for number in early:
+        process.send_signal(number)
+    code = process.wait()
+    return code if code >= 0 else 128 - code
+
+
+def _in_foreground() -> bool:
+    try:
+        with Path("/dev/tty").open("rb") as terminal:
+            return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
+    except OSError:
+        return False
+
+
+def _program(name: str, path: str) -> str:
+    found = shutil.which(name, path=path)
+    if found is None:
+        problem = f"datalab: {name}: command not found"
+        code = NOT_FOUND
+        if os.sep in name and Path(name).exists():
+            problem, code = f"datalab: {name}: not a program that can be run", NOT_EXECUTABLE
+        say(problem)
+        raise SystemExit(code)
+    return found
+
+
+def _reset(given: argparse.Namespace) -> int:
+    lab = Datalab(given.dir)
+    if lab.state() is None:
+        say(f"There is no datalab in {lab.folder}; nothing to reset.")
+        return 0
+    if not given.yes:
+        if not sys.stdin.isatty():
+            raise DatalabError(
+                f"This would delete all that was stored in {lab.folder}.",
+                "To go ahead without being asked: python -m datalab reset --yes",
+            )
+        if input(f"Delete all that was stored in {lab.folder}? [y/N] ").lower() not in ("y", "yes"):
+            say("Nothing was deleted.")
+            return 1
+    ran = any(lab.running().values())
+    lab.reset()
+    if ran:
+        lab.up()
+    say("The datalab is back to its samples.")
+    return 0

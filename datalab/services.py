@@ -1,0 +1,172 @@
+"""Start a server in the background, wait until it answers, find it again, stop it.
+
+A server is recognised by its command line, which names the folder that it keeps its
+data in, so there is no file of process numbers that a crash could leave wrong.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TypeVar
+
+import psutil
+
+from datalab.errors import DatalabError
+
+START_SECONDS = 60.0
+STOP_SECONDS = 20.0
+START_ATTEMPTS = 5
+PAUSE = 0.2  # seconds between two attempts
+
+Ports = TypeVar("Ports")
+
+
+class ServerExited(Exception):
+    """The server ended before it answered; the text is the end of its log."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """One background server of a datalab.
+
+    Parameters
+    ----------
+    name
+        As shown to the user.
+    folder
+        Its data.
+    mark
+        Arguments that stand in this order in its command line and, unlike the folder
+        alone (``du -sh FOLDER``), in that of no other program.
+    log
+        File for what it prints; begun anew at each start.
+    stop_signal
+        Asks for a quick and clean end.
+    """
+
+    name: str
+    folder: Path
+    mark: tuple[str, str]
+    log: Path
+    stop_signal: signal.Signals = signal.SIGTERM
+
+    def process(self) -> psutil.Process | None:
+        """The running server, or None."""
+        for process in psutil.process_iter(["cmdline", "status"]):
+            if process.info["status"] == psutil.STATUS_ZOMBIE:
+                continue
+            if self.mark in pairwise(process.info["cmdline"] or ()):
+                return process
+        return None
+
+    def start(
+        self,
+        command: Sequence[str],
+        ready: Callable[[], bool],
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start ``command`` detached from this terminal and wait until ``ready()``.
+
+        Raises
+        ------
+        ServerExited
+            It ended by itself.
+        DatalabError
+            It runs but did not answer within ``START_SECONDS``; it was stopped.
+        """
+        with os.fdopen(
+            os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb"
+        ) as log:
+            process = subprocess.Popen(
+                command,
+                env=dict(environment) if environment is not None else None,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                start_new_session=True,  # a Ctrl-C in the terminal is not for the server
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while not ready():
+            if process.poll() is not None:
+                raise ServerExited(self.last_words())
+            if time.monotonic() > deadline:
+                self.stop()
+                raise DatalabError(
+                    f"{self.name} started but did not answer within {START_SECONDS:.0f} seconds.",
+                    f"Its log is {self.log}.",
+                )
+            time.sleep(0.05)
+
+    def stop(self) -> bool:
+        """Stop the server, by force if it takes over ``STOP_SECONDS``; False if none ran."""
+        process = self.process()
+        if process is None:
+            return False
+        try:
+            process.send_signal(self.stop_signal)
+            deadline = time.monotonic() + STOP_SECONDS
+            while _alive(process):
+                if time.monotonic() > deadline:
+                    process.kill()
+                time.sleep(0.02)
+        except psutil.NoSuchProcess:
+            pass
+        return True
+
+    def last_words(self, lines: int = 8) -> str:
+        """The end of the server's log."""
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        return "\n".join(text.strip().splitlines()[-lines:])
+
+
+def _alive(process: psutil.Process) -> bool:
+    # A zombie has ended: whoever started it (perhaps another process) collects it later.
+    try:
+        return bool(process.is_running()) and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def persistently(start: Callable[[], Ports]) -> Ports:
+    """``start()``, again while the server ends by itself: ``START_ATTEMPTS`` times at most.
+
+    Between the choice of a port and the start another program may take it; and after a
+    ``kill -9``, processes of the old server may still be about to end.
+
+    Raises
+    ------
+    ServerExited
+        It ended each time.
+    """
+    for _ in range(START_ATTEMPTS - 1):
+        try:
+            return start()
+        except ServerExited:
+            time.sleep(PAUSE)
+    return start()
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that is free now; it may be taken a moment later."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on ``port`` of 127.0.0.1."""
+    with socket.socket() as probe:
+        # as servers do; else the port of a server stopped a moment ago looks taken
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True

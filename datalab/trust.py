@@ -1,0 +1,63 @@
+"""The certificates of a datalab: its own authority, and the bundle that clients trust."""
+
+import os
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+
+import certifi
+
+# Who reads which: Python's ssl, mc, polars, obstore (SSL_CERT_FILE); boto3, s3fs
+# (AWS_CA_BUNDLE); requests (REQUESTS_CA_BUNDLE); curl, and pyarrow through it
+# (CURL_CA_BUNDLE); GDAL (GDAL_CURL_CA_BUNDLE). DuckDB reads none of them.
+BUNDLE_VARIABLES = (
+    "SSL_CERT_FILE",
+    "AWS_CA_BUNDLE",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "GDAL_CURL_CA_BUNDLE",
+)
+
+
+def make_certificates(folder: Path) -> None:
+    """Make an authority and a certificate of it for 127.0.0.1 and localhost, once.
+
+    ``folder`` then holds ``private.key`` and ``public.crt``, the names that MinIO looks
+    for, and ``ca.pem``. The authority's own key is forgotten: it signs nothing else.
+    """
+    if (folder / "ca.pem").exists():
+        return
+    import trustme  # slow to import, and not needed to say `status`
+
+    authority = trustme.CA(organization_name="Data in the Cloud, local datalab")
+    certificate = authority.issue_cert("127.0.0.1", "localhost")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    key = folder / "private.key"
+    key.touch(mode=0o600)
+    certificate.private_key_pem.write_to_path(str(key))
+    for number, part in enumerate(certificate.cert_chain_pems):
+        part.write_to_path(str(folder / "public.crt"), append=number > 0)
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+
+
+def write_bundle(folder: Path, environment: Mapping[str, str]) -> Path:
+    """Write ``folder/bundle.pem``: what this machine trusts already, and our authority.
+
+    A company network or a CI machine names its authorities in one of the variables;
+    those are extended, so that all else in the environment keeps working. Where none
+    is named, it is what Python's clients use by themselves: certifi's list, the system's.
+    """
+    named = {Path(environment[name]) for name in BUNDLE_VARIABLES if environment.get(name)}
+    bundle = folder / "bundle.pem"
+    if bundle in named and bundle.exists():
+        return bundle  # this is a shell of the datalab, where the first list is not known
+    trusted = [path for path in sorted(named) if path.is_file()]
+    if not trusted:
+        system = ssl.get_default_verify_paths().cafile
+        trusted = [Path(certifi.where()), *([Path(system)] if system else [])]
+    parts = [path.read_text() for path in trusted]
+    parts.append((folder / "ca.pem").read_text())
+    unfinished = folder / f"bundle.pem.{os.getpid()}"
+    unfinished.write_text("\n".join(parts))
+    unfinished.replace(bundle)  # a running notebook may be reading the old one
+    return bundle

@@ -1,0 +1,111 @@
+"""A user's machine, as the tests need it: its shell, and what runs on it."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from datalab.environment import apply
+from datalab.strays import is_owned
+from datalab.trust import BUNDLE_VARIABLES
+
+PROJECT = Path(__file__).resolve().parent.parent
+DEADLINE = 60.0
+OF_THE_COURSE = ("MY_BUCKET", "SCRATCH_BUCKET", "S3_ENDPOINT", "NO_PROXY", "no_proxy")
+OF_A_MACHINE = ("DATALAB_DIR", "DATALAB_MINIO", "DATALAB_MC", "HTTPS_PROXY", "HTTP_PROXY")
+
+
+def shell(**changes: str | None) -> dict[str, str]:
+    """The environment of a user's shell: that of this run without its datalab."""
+    folder = os.environ["TEST_DATALAB"]
+    absent = {*BUNDLE_VARIABLES, *OF_THE_COURSE, *OF_A_MACHINE, *filter(is_owned, os.environ)}
+    absent.add("PYTHONDONTWRITEBYTECODE")  # which makes each command twice as slow
+    path = [part for part in os.get_exec_path() if not part.startswith(folder)]
+    values: dict[str, str | None] = {"PATH": os.pathsep.join(path), **dict.fromkeys(absent)}
+    return apply({**values, **changes}, os.environ)
+
+
+def command(folder: Path, *words: str) -> list[str]:
+    return [sys.executable, "-m", "datalab", "--dir", str(folder), *words]
+
+
+def call(
+    folder: Path, *words: str, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """One command of the datalab in ``folder``, which must not end in a traceback."""
+    done = subprocess.run(
+        command(folder, *words),
+        cwd=PROJECT,
+        env=env if env is not None else shell(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE * 2,
+        start_new_session=True,  # away from the terminal of whoever runs the tests
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def start(
+    words: list[str], env: Mapping[str, str] | None = None, **options: object
+) -> "subprocess.Popen[str]":
+    """Start a program that takes signals as one started by hand does."""
+    return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
+        words,
+        **{
+            "cwd": PROJECT,
+            "env": env if env is not None else shell(),
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "text": True,
+            "start_new_session": True,
+            # a test run in the background ignores it, and hands that on
+            "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            **options,
+        },
+    )
+
+
+def processes(folder: Path) -> list[psutil.Process]:
+    """Those that work in ``folder`` or name it, or something in it, in their arguments."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "cwd", "status"]):
+        words = [*(process.info["cmdline"] or ()), process.info["cwd"] or ""]
+        alive = process.info["status"] != psutil.STATUS_ZOMBIE
+        if alive and process.pid != os.getpid() and any(str(folder) in word for word in words):
+            found.append(process)
+    return found
+
+
+def servers(folder: Path) -> list[str]:
+    """Names of the programs that serve ``folder``."""
+    # the first word of the title that a process of PostgreSQL gives itself is a path no more
+    names = [Path((process.info["cmdline"] or [""])[0]).name for process in processes(folder)]
+    return sorted(name for name in names if name in ("minio", "postgres"))
+
+
+def wait_until(happened: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while not happened():
+        assert time.monotonic() < deadline, f"still not so: {what}"
+        time.sleep(0.05)
+
+
+def clear(folder: Path) -> None:
+    """Leave nothing behind, whatever became of the test."""
+    for process in processes(folder):
+        with suppress(psutil.NoSuchProcess):
+            # which ends PostgreSQL with its shared memory
+            number = signal.SIGQUIT if process.name() == "postgres" else signal.SIGKILL
+            process.send_signal(number)
+    wait_until(lambda: not processes(folder), f"nothing runs in {folder}")
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,536 @@
+"""The book as a reader and an author meet it: built, opened in a browser, broken.
+
+Everything here runs on one worker (`xdist_group`), so the book is built once. The
+fixtures last for this module and no longer: an open Playwright keeps an event loop
+running, which the notebooks' own runner would trip over.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import nbformat
+import pytest
+import yaml
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page, Route
+
+pytestmark = pytest.mark.xdist_group("book")
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "book" / "_ext"))
+from site_check import problems  # noqa: E402
+
+from datalab.environment import apply  # noqa: E402
+from datalab.lab import Datalab, temporary  # noqa: E402
+from tests.lab_secrets import leaks, secrets_of  # noqa: E402
+
+#: The flags of `make book`.
+FLAGS = ["-W", "-n", "--keep-going"]
+CHROMIUM = ["/usr/bin/chromium", "chromium", "chromium-browser", "google-chrome"]
+PHONE = {"width": 390, "height": 844}
+#: Tests are checked against a site that cannot exist (RFC 6761).
+ELSEWHERE = "https://elsewhere.invalid"
+
+
+def build(
+    source: Path, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Build the book in `source` as `make book` does; its messages are in `stdout`."""
+    program = Path(sys.executable).with_name("jupyter-book")
+    return subprocess.run(
+        [program, "build", ".", *FLAGS],
+        cwd=source,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+    )
+
+
+# -- the book of the course -------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Datalab]:
+    """A datalab of the book's own: the other worker may be running the same notebooks."""
+    with temporary() as lab:
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, lab: Datalab) -> Path:
+    """The folder of the built HTML, from a copy of the sources: every cell is run."""
+    source = tmp_path_factory.mktemp("book")
+    for name in ("_config.yml", "_toc.yml"):
+        shutil.copy(ROOT / name, source)
+    for name in ("book", "notebooks"):
+        ignore = shutil.ignore_patterns(".*", "__pycache__")
+        shutil.copytree(ROOT / name, source / name, ignore=ignore)
+    result = build(source, apply(lab.environment(), os.environ))
+    assert result.returncode == 0, result.stdout
+    return source / "_build" / "html"
+
+
+@pytest.fixture(scope="module")
+def pages(site: Path) -> list[str]:
+    """All pages of the built book, such as `book/index.html`, but for the redirect to it."""
+    paths = (path.relative_to(site) for path in site.glob("**/*.html"))
+    return sorted(str(path) for path in paths if path.parts[0] not in ("_static", "index.html"))
+
+
+def chapters() -> list[str]:
+    """The documents that `_toc.yml` names, without suffix."""
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    files = [entry["file"] for part in toc["parts"] for entry in part["chapters"]]
+    return [toc["root"], *files]
+
+
+def test_the_makefile_builds_the_book_as_strictly_as_these_tests() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert " ".join(["jupyter-book build .", *FLAGS]) in makefile
+
+
+@pytest.mark.parametrize("document", chapters())
+def test_every_page_of_the_toc_has_its_html(site: Path, document: str) -> None:
+    title = (site / f"{document}.html").read_text(encoding="utf-8")
+    assert "<h1>" in title
+
+
+def test_every_notebook_is_in_the_toc() -> None:
+    stored = {f"notebooks/{path.stem}" for path in ROOT.glob("notebooks/*.ipynb")}
+    assert stored == {name for name in chapters() if name.startswith("notebooks/")}
+
+
+def test_every_chapter_is_on_the_start_page(site: Path) -> None:
+    start = (site / "book" / "index.html").read_text(encoding="utf-8")
+    table = start[start.index('id="chapters"') :]
+    for document in chapters():
+        if document.startswith("notebooks/"):
+            assert f'href="../{document}.html"' in table, document
+
+
+def test_every_internal_link_picture_and_anchor_resolves(site: Path, pages: list[str]) -> None:
+    assert problems(site, [page.removesuffix(".html") for page in pages]) == []
+
+
+# -- in a browser -----------------------------------------------------------------
+
+
+class Visit(NamedTuple):
+    """A page that is open, and the addresses it asked of other sites."""
+
+    page: Page
+    elsewhere: list[str]
+    errors: list[str]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    program = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if program is None:
+        pytest.skip(f"no Chromium here (looked for {', '.join(CHROMIUM)})")
+    from playwright.sync_api import sync_playwright
+
+    quiet = ["background-networking", "component-update", "sync", "gpu"]
+    arguments = ["--no-sandbox", *(f"--disable-{name}" for name in quiet)]
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=program, args=arguments)
+        yield chromium
+        chromium.close()
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    def log_message(self, *args: object) -> None:
+        """Say nothing: the tests' own output is enough."""
+
+
+Serve = Callable[[Path], str]
+
+
+@pytest.fixture(scope="module")
+def serve() -> Iterator[Serve]:
+    """Gives a folder an address on this machine."""
+    servers: list[ThreadingHTTPServer] = []
+
+    def start(folder: Path) -> str:
+        handler = functools.partial(_Handler, directory=str(folder))
+        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), handler))
+        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{servers[-1].server_port}/"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+Open = Callable[..., Visit]
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Open]:
+    """Opens an address in a fresh profile that can reach that address's host only."""
+    contexts = []
+
+    def start(url: str, dark: bool = False, phone: bool = False) -> Visit:
+        context = browser.new_context(color_scheme="dark" if dark else "light")
+        contexts.append(context)
+        page = context.new_page()
+        if phone:
+            page.set_viewport_size(PHONE)
+        visit = Visit(page, [], [])
+        origin = "/".join(url.split("/")[:3]) + "/"
+
+        def on_request(route: Route) -> None:
+            if route.request.url.startswith(origin):
+                route.continue_()
+            else:
+                visit.elsewhere.append(route.request.url)
+                route.abort()
+
+        context.route("**", on_request)
+        page.on("websocket", lambda socket: visit.elsewhere.append(socket.url))
+        page.on("pageerror", lambda error: visit.errors.append(str(error)))
+        page.on(
+            "console",
+            lambda line: line.type == "error" and visit.errors.append(line.text),
+        )
+        page.goto(url, wait_until="load")
+        return visit
+
+    yield start
+    for context in contexts:
+        context.close()
+
+
+def settle(visit: Visit) -> Visit:
+    """Wait until the page has fetched all it wants."""
+    visit.page.wait_for_load_state("networkidle")
+    return visit
+
+
+def test_a_reader_s_browser_talks_to_nobody_else(
+    site: Path, pages: list[str], serve: Serve, visit: Open
+) -> None:
+    here = visit(base := serve(site))
+    for page in pages:
+        here.page.goto(base + page)
+        settle(here)
+        assert here.page.url.startswith(base), page
+        assert here.elsewhere == [], page
+        assert here.errors == [], page
+
+
+def test_the_address_of_the_book_leads_to_the_start_page(
+    site: Path, serve: Serve, visit: Open
+) -> None:
+    here = visit(base := serve(site))
+    here.page.wait_for_url(base + "book/index.html")
+
+
+def test_a_page_that_talks_to_another_site_would_be_noticed(
+    tmp_path: Path, serve: Serve, visit: Open
+) -> None:
+    (tmp_path / "index.html").write_text(f"<img src='{ELSEWHERE}/badge.svg'>")
+    assert settle(visit(serve(tmp_path))).elsewhere == [f"{ELSEWHERE}/badge.svg"]
+
+
+def test_search_finds_a_chapter_and_a_term(site: Path, serve: Serve, visit: Open) -> None:
+    here = visit(serve(site) + "search.html?q=bucket")
+    links = here.page.locator("#search-results li a")
+    links.first.wait_for()
+    found = {address.split("?")[0] for address in links.evaluate_all(HREFS)}
+    assert {"book/glossary.html", "notebooks/03_s3.html"} <= found
+
+
+HREFS = "links => links.map(link => link.getAttribute('href').split('#')[0])"
+
+
+def test_search_field_of_a_page_leads_to_results(site: Path, serve: Serve, visit: Open) -> None:
+    here = visit(serve(site) + "book/index.html")
+    here.page.keyboard.press("Control+k")
+    here.page.keyboard.type("glossary")
+    here.page.keyboard.press("Enter")
+    here.page.locator("#search-results li a").first.wait_for()
+
+
+WCAG = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"], "resultTypes": ["violations"]}
+
+
+def barriers(page: Page) -> list[str]:
+    """What keeps people out of a page: the violations of WCAG 2 that axe-core finds."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page, options=WCAG).response["violations"]
+    return [f"{rule['id']}: {node['html'][:200]}" for rule in found for node in rule["nodes"]]
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_every_page_passes_the_rules_of_wcag_2_a_and_aa(
+    site: Path, pages: list[str], serve: Serve, visit: Open, dark: bool
+) -> None:
+    here = visit(base := serve(site), dark=dark)
+    for page in pages:
+        here.page.goto(base + page)
+        assert here.page.evaluate("document.documentElement.dataset.theme") == (
+            "dark" if dark else "light"
+        )
+        assert barriers(settle(here).page) == [], page
+
+
+def test_a_page_that_keeps_people_out_would_be_noticed(
+    tmp_path: Path, serve: Serve, visit: Open
+) -> None:
+    (tmp_path / "index.html").write_text("<html lang=en><title>x</title><img src='x.png'>")
+    found = barriers(visit(serve(tmp_path)).page)
+    assert [problem.split(":")[0] for problem in found] == ["image-alt"]
+
+
+def test_solutions_and_checks_are_folded_and_open_by_keyboard(
+    site: Path, serve: Serve, visit: Open
+) -> None:
+    base = serve(site)
+    here = visit(base + "notebooks/03_s3.html")
+    for prompt in ("Show the solution", "Show the check"):
+        summary = here.page.locator("summary", has_text=prompt).first
+        code = summary.locator("xpath=..").locator("pre").first
+        assert not code.is_visible()
+        summary.focus()
+        here.page.keyboard.press("Enter")
+        assert code.is_visible()
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_on_a_phone_no_page_scrolls_sideways_and_all_can_be_read(
+    site: Path, pages: list[str], serve: Serve, visit: Open, dark: bool
+) -> None:
+    here = visit(base := serve(site), dark=dark, phone=True)
+    for page in pages:
+        here.page.goto(base + page)
+        seen = here.page.evaluate(LOOKS)
+        assert seen["scroll"] <= PHONE["width"], page
+        assert seen["theme"] == ("dark" if dark else "light"), page
+        text, background = map(luminance, (seen["text"], seen["background"]))
+        assert (text > background) == dark, page
+        light, deep = max(text, background), min(text, background)
+        # WCAG 2, success criterion 1.4.6: enhanced contrast of text.
+        assert (light + 0.05) / (deep + 0.05) >= 7, page
+
+
+LOOKS = """async () => (await window.MathJax?.startup.promise, {
+  scroll: document.documentElement.scrollWidth,
+  theme: document.documentElement.dataset.theme,
+  text: getComputedStyle(document.querySelector('article h1, h1')).color,
+  background: getComputedStyle(document.body).backgroundColor,
+})"""
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance (WCAG 2) of a CSS colour such as `rgb(18, 18, 18)`."""
+    channels = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+# -- no secret --------------------------------------------------------------------
+
+
+def test_no_file_of_the_build_shows_a_secret_of_the_lab(site: Path, lab: Datalab) -> None:
+    assert leaks(site.parent, secrets_of(lab)) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a+b/c=d", "https://h/k?token=a%2Bb%2Fc%3Dd", "<i>a+</i>b/<b>c=d</b>"],
+    ids=["plain", "in a URL", "coloured"],
+)
+def test_a_secret_in_a_page_would_be_noticed(tmp_path: Path, text: str) -> None:
+    (tmp_path / "page.html").write_text(f"<pre>{text}</pre>")
+    assert leaks(tmp_path, {"KEY": "a+b/c=d"}) == ["page.html shows KEY"]
+
+
+# -- a broken book is not built ---------------------------------------------------
+
+
+def tiny_book(source: Path, *cells: nbformat.NotebookNode) -> Path:
+    """A book of one page and one notebook, under the course's own configuration."""
+    for name in ("_ext", "_static"):
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / "book" / name, source / "book" / name, ignore=ignore)
+    shutil.copy(ROOT / "_config.yml", source)
+    (source / "_toc.yml").write_text(
+        "format: jb-book\nroot: book/index\nchapters:\n  - file: notebooks/tiny\n"
+    )
+    (source / "book" / "index.md").write_text("# Start\n\n[](../notebooks/tiny.ipynb)\n")
+    notebook = nbformat.v4.new_notebook()
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    notebook.cells = [markdown("# Tiny\n\nThere are $n^2$ of them."), *cells]
+    (source / "notebooks").mkdir()
+    nbformat.write(notebook, source / "notebooks" / "tiny.ipynb")
+    return source
+
+
+def markdown(text: str) -> nbformat.NotebookNode:
+    return nbformat.v4.new_markdown_cell(text)
+
+
+def code(text: str, **metadata: object) -> nbformat.NotebookNode:
+    return nbformat.v4.new_code_cell(text, metadata=metadata)
+
+
+SHOW = "from IPython.display import HTML\nHTML('{}')"
+#: What is wrong in a notebook, and what the build must say of it in a warning.
+FAULTS = {
+    "a link to a missing file": (markdown("[x](no-file.ipynb)"), "no-file.ipynb"),
+    "a link to a missing section": (markdown("[x](#no-section)"), "no-section"),
+    "a missing picture": (markdown("![x](images/no-picture.svg)"), "no-picture.svg"),
+    "an HTML picture that is missing": (markdown("<img src='no-image.png'>"), "no-image.png"),
+    "an HTML link to no page": (markdown("<a href='no-page.html'>x</a>"), "no-page.html"),
+    "an HTML link to no place": (markdown("<a href='#no-place'>x</a>"), "#no-place"),
+    "an HTML link to no place of another page": (
+        markdown("<a href='../book/index.html#no-other-place'>x</a>"),
+        "index.html#no-other-place",
+    ),
+    "a link out of the book": (markdown("<a href='/no-root'>x</a>"), "/no-root"),
+    "a badge of another site": (
+        markdown(f"![x]({ELSEWHERE}/badge.svg)"),
+        f"fetches {ELSEWHERE}/badge.svg",
+    ),
+    "a script in the output of a cell": (
+        code(SHOW.format(f"<script src={ELSEWHERE}/script.js></script>")),
+        f"fetches {ELSEWHERE}/script.js",
+    ),
+    "an unknown term": (None, "no-term"),
+}
+
+
+def with_all_faults(source: Path) -> None:
+    tiny_book(source, *(cell for cell, _ in FAULTS.values() if cell))
+    with (source / "book" / "index.md").open("a") as page:
+        page.write("\nA {term}`no-term`.\n")
+
+
+def with_a_failing_cell(source: Path) -> None:
+    tiny_book(source, code("1 / 0"))
+
+
+def without_a_source(source: Path) -> None:
+    """The table of contents still names the notebook."""
+    (tiny_book(source) / "notebooks" / "tiny.ipynb").unlink()
+
+
+def with_an_excluded_source(source: Path) -> None:
+    """The notebook exists and is named, and a pattern keeps Sphinx from it."""
+    config = tiny_book(source) / "_config.yml"
+    text = config.read_text(encoding="utf-8")
+    edited = text.replace("exclude_patterns: [", "exclude_patterns: [notebooks, ")
+    assert edited != text
+    config.write_text(edited)
+
+
+#: The broken books, and how often in a row each is built.
+BROKEN = {
+    with_all_faults: 2,
+    with_a_failing_cell: 2,
+    without_a_source: 1,
+    with_an_excluded_source: 1,
+}
+Results = list[subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> dict[Callable[[Path], None], Results]:
+    """What the builds of each broken book said; two books are built at a time."""
+
+    def builds(make: Callable[[Path], None]) -> Results:
+        source = tmp_path_factory.mktemp("broken")
+        make(source)
+        # Built twice: Sphinx would not warn again of what it has read before.
+        return [build(source) for _ in range(BROKEN[make])]
+
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(BROKEN, pool.map(builds, BROKEN), strict=True))
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny book with nothing wrong in it, built."""
+    fails = code("1 / 0", tags=["raises-exception"])
+    says = code("import sys\nprint('a warning', file=sys.stderr)")
+    good = markdown("[x](#tiny) [y](../book/index.md) <a href='#tiny'>z</a>")
+    source = tiny_book(tmp_path_factory.mktemp("sound"), good, fails, says)
+    # Pages that are none of the book's: of a tool, of a student, of the repository.
+    for stray in (".pytest_cache/README.md", "work/mine.md", "tests/notes.md", "README.md"):
+        (source / stray).parent.mkdir(exist_ok=True)
+        (source / stray).write_text("# Stray\n\n[broken](nowhere.md)\n")
+    result = build(source)
+    assert result.returncode == 0, result.stdout
+    return source / "_build" / "html"
+
+
+@pytest.mark.parametrize("attempt", [0, 1], ids=["first build", "second build"])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_fails_the_build_each_time(
+    broken: dict[Callable[[Path], None], Results],
+    sound: Path,  # nothing else is wrong with the tiny book
+    fault: str,
+    attempt: int,
+) -> None:
+    result = broken[with_all_faults][attempt]
+    assert result.returncode != 0, result.stdout
+    # All faults are in one book to save time: with -W each of these lines is enough.
+    assert re.search(f"WARNING: .*{re.escape(FAULTS[fault][1])}", result.stdout), result.stdout
+
+
+@pytest.mark.parametrize(
+    ("make", "word"),
+    [
+        (with_a_failing_cell, "ZeroDivisionError"),
+        (without_a_source, "notebooks/tiny"),
+        (with_an_excluded_source, "notebooks/tiny"),
+    ],
+)
+def test_a_book_that_lacks_a_page_is_not_built(
+    broken: dict[Callable[[Path], None], Results],
+    sound: Path,
+    make: Callable[[Path], None],
+    word: str,
+) -> None:
+    for result in broken[make]:
+        assert result.returncode != 0, result.stdout
+        assert word in result.stdout
+
+
+def test_only_pages_of_the_toc_are_built(sound: Path) -> None:
+    built = {str(path.relative_to(sound)) for path in sound.glob("**/*.html")}
+    ours = {name for name in built if not name.startswith("_static/")}
+    theme = {"genindex.html", "index.html", "search.html"}
+    assert ours - theme == {"book/index.html", "notebooks/tiny.html"}
+
+
+def test_a_lesson_s_error_and_a_line_on_stderr_are_shown(sound: Path) -> None:
+    page = (sound / "notebooks" / "tiny.html").read_text(encoding="utf-8")
+    assert "ZeroDivisionError" in page
+    assert "a warning" in page
+
+
+def test_a_formula_is_typeset_without_another_site(sound: Path, serve: Serve, visit: Open) -> None:
+    here = visit(serve(sound) + "notebooks/tiny.html")
+    formula = here.page.locator("mjx-container")
+    formula.first.wait_for()
+    assert "$" not in formula.inner_text() and "\\(" not in formula.inner_text()
+    assert settle(here).elsewhere == []

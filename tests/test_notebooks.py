@@ -1,0 +1,157 @@
+"""How the notebooks are stored and built, for each of them: the house style a machine can check.
+
+That they run is tested by the notebooks themselves, collected by nbmake (see conftest.py).
+"""
+
+import json
+import re
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted(ROOT.glob("notebooks/*.ipynb"))
+NUMBERED = re.compile(r"^## \d+\. ", re.MULTILINE)
+#: CommonMark with tables; of HTML these only, which every viewer of notebooks shows.
+ALLOWED_HTML = {"details", "summary", "br", "sub", "sup"}
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def path(request: pytest.FixtureRequest) -> Path:
+    return request.param
+
+
+@pytest.fixture
+def notebook(path: Path) -> nbformat.NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def prose(notebook: nbformat.NotebookNode) -> str:
+    """The Markdown of a notebook without its code spans and blocks."""
+    text = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    return re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.DOTALL)
+
+
+def tagged(notebook: nbformat.NotebookNode, tag: str) -> list[int]:
+    return [i for i, cell in enumerate(notebook.cells) if tag in cell.metadata.get("tags", [])]
+
+
+def test_there_are_notebooks() -> None:
+    assert NOTEBOOKS
+
+
+def test_stored_without_outputs_counts_or_kernel_noise(path: Path) -> None:
+    stripped = subprocess.run(
+        [sys.executable, "-m", "nbstripout", "--keep-id", "--verify", path],
+        capture_output=True,
+        text=True,
+    )
+    assert stripped.returncode == 0, f"run: nbstripout --keep-id {path.name}"
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    assert notebook["metadata"] == {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    noise = {"execution", "collapsed", "scrolled", "ExecuteTime", "vscode"}
+    for cell in notebook["cells"]:
+        assert not noise & set(cell["metadata"]), cell["id"]
+
+
+def test_is_valid_and_its_cells_have_ids_that_say_something(
+    notebook: nbformat.NotebookNode,
+) -> None:
+    nbformat.validate(notebook)
+    identifiers = [cell.id for cell in notebook.cells]
+    assert len(set(identifiers)) == len(identifiers)
+    random = [name for name in identifiers if re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f-]+)?", name)]
+    assert not random, "give these cells an id that names them"
+
+
+def test_begins_and_ends_as_the_house_style_says(notebook: nbformat.NotebookNode) -> None:
+    first = notebook.cells[0].source
+    assert first.startswith("# ")
+    title, opening, *_ = first.split("\n\n")
+    assert "\n" not in title and len(opening) > 80
+    for part in ("**You will learn**", "**Before you start**", "minutes"):
+        assert part in first
+    bullets = first.split("**You will learn**")[1].split("**Before you start**")[0]
+    assert 3 <= len(re.findall(r"^- ", bullets, re.MULTILINE)) <= 5
+    text = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    headings = [line for line in text.splitlines() if line.startswith("## ")]
+    numbers = [line.split(". ")[0] for line in headings if NUMBERED.match(line)]
+    assert numbers == [f"## {number}" for number in range(1, len(numbers) + 1)]
+    assert headings[len(numbers) :] == ["## Key points", "## Go further", "## Next"]
+
+
+def test_one_idea_a_cell(notebook: nbformat.NotebookNode) -> None:
+    lengths = [
+        sum(bool(line.strip()) for line in cell.source.splitlines())
+        for cell in code_cells(notebook)
+        if not {"solution", "check"} & set(cell.metadata.get("tags", []))
+    ]
+    assert statistics.median(lengths) <= 3
+    assert statistics.quantiles(lengths, n=10)[-1] <= 10
+    assert (
+        max(len(line) for cell in code_cells(notebook) for line in cell.source.splitlines()) <= 102
+    )
+
+
+def test_prose_renders_in_every_viewer(notebook: nbformat.NotebookNode) -> None:
+    text = prose(notebook)
+    assert set(re.findall(r"</?([a-zA-Z]+)[^>]*>", text)) <= ALLOWED_HTML
+    assert not re.search(r"^\s*(:::|\{[a-z-]+\})", text, re.MULTILINE), "MyST directive"
+    assert not re.search(r"\{[a-z:-]+\}`", "\n".join(c.source for c in notebook.cells)), "MyST role"
+
+
+def test_pictures_are_of_this_project_and_have_alt_text(
+    notebook: nbformat.NotebookNode,
+) -> None:
+    for alt, target in re.findall(r"!\[(.*?)\]\((.*?)\)", prose(notebook)):
+        assert len(alt) > 40, target
+        assert target.startswith("images/") and (ROOT / "notebooks" / target).is_file(), target
+
+
+def test_prose_names_no_host_path_or_measured_time(notebook: nbformat.NotebookNode) -> None:
+    text = re.sub(r"\]\(https?://[^)]*\)", "]", prose(notebook))
+    assert not re.findall(r"\b[\w.-]+\.(?:sspcloud\.fr|amazonaws\.com)\b", text)
+    assert not re.findall(r"(?:/home|/root|/tmp|/Users)/", text)
+    sources = "\n".join(cell.source for cell in code_cells(notebook))
+    assert not re.findall(r"sspcloud|amazonaws|127\.0\.0\.1|localhost", sources)
+
+
+def test_imports_nothing_from_the_project(notebook: nbformat.NotebookNode) -> None:
+    for cell in code_cells(notebook):
+        assert not re.search(r"^\s*(import|from) (datalab|tests|book)\b", cell.source, re.MULTILINE)
+
+
+def test_shell_cells_fail_when_their_command_fails(notebook: nbformat.NotebookNode) -> None:
+    """`!command` goes on after a failure, and nobody notices; `%%bash` does not."""
+    for cell in code_cells(notebook):
+        assert not re.search(r"^\s*!", cell.source, re.MULTILINE), cell.id
+
+
+def test_exercises_have_the_three_cell_form(path: Path, notebook: nbformat.NotebookNode) -> None:
+    exercises = tagged(notebook, "exercise")
+    assert 4 <= len(exercises) <= 6
+    assert tagged(notebook, "solution") == [position + 1 for position in exercises]
+    assert tagged(notebook, "check") == [position + 2 for position in exercises]
+    chapter = int(path.stem[:2])
+    for number, position in enumerate(exercises, start=1):
+        task, solution, check = notebook.cells[position : position + 3]
+        assert task.source.startswith(f"### Exercise {chapter}.{number}: ")
+        assert 1 <= task.source.count("<details><summary>Hint") <= 2
+        assert solution.metadata.course.stub and solution.metadata.course.wrong_answers
+        assert check.source.splitlines()[-1].startswith("print(")
+        assert "assert " in check.source
+
+
+def test_the_last_cell_cleans_up(notebook: nbformat.NotebookNode) -> None:
+    assert notebook.cells[-1].id == "clean"
