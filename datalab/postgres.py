@@ -10,7 +10,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -87,6 +88,15 @@ def server(folder: Path) -> Server:
     )
 
 
+def _remove(folder: Path, seconds: float = 5.0) -> None:
+    """Remove a folder into which a process at its end may still write for a moment."""
+    deadline = time.monotonic() + seconds
+    while folder.exists():
+        # the last attempt says what is in its way
+        shutil.rmtree(folder, ignore_errors=time.monotonic() < deadline)
+        time.sleep(0.01)
+
+
 class Postgres:
     """The PostgreSQL server of one datalab; data go into ``postgres/`` of its folder."""
 
@@ -121,11 +131,12 @@ class Postgres:
 
     def _make_data(self) -> None:
         # Under another name until they are whole: a start may be killed in the midst of it,
-        # and the initdb that it leaves goes on for a moment.
-        unfinished = f"{self.server.folder.name}.unfinished-"
-        for remains in self.server.folder.parent.glob(f"{unfinished}*"):
-            shutil.rmtree(remains, ignore_errors=True)
-        folder = Path(tempfile.mkdtemp(prefix=unfinished, dir=self.server.folder.parent))
+        # and the initdb that it leaves goes on until it is stopped.
+        folder = self.server.folder.with_name(f"{self.server.folder.name}.unfinished")
+        maker = replace(self.server, folder=folder, mark=("-D", str(folder)))
+        maker.stop()
+        _remove(folder)
+        folder.mkdir(mode=0o700)
         with tempfile.NamedTemporaryFile("w", dir=folder.parent, prefix="password-") as password:
             password.write(self.passwords.administrator)
             password.flush()
@@ -135,7 +146,7 @@ class Postgres:
                 [
                     *unprivileged(),
                     program("initdb"),
-                    f"--pgdata={folder}",
+                    *maker.mark,
                     "--username=postgres",
                     f"--pwfile={password.name}",
                     "--auth=scram-sha-256",

@@ -535,7 +535,7 @@ def test_ctrl_c_during_the_first_start_leaves_nothing_running(fresh: Path) -> No
 def test_a_first_start_that_was_killed_is_completed_by_the_next(fresh: Path) -> None:
     moments = (
         lambda: "minio" in servers(fresh),
-        lambda: list(fresh.glob("postgres.unfinished-*/postgresql.conf")),
+        lambda: list(fresh.glob("postgres.unfinished/postgresql.conf")),
         lambda: (fresh / "minio" / "donnees-insee").exists(),
     )
     for number, reached in enumerate(moments):
