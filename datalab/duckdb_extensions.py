@@ -4,7 +4,7 @@ import importlib.util
 
 from datalab.console import say
 
-EXTENSIONS = ("aws", "httpfs", "postgres_scanner")
+EXTENSIONS = ("aws", "avro", "httpfs", "iceberg", "postgres_scanner", "spatial")
 
 
 def install() -> None:
