@@ -1,8 +1,14 @@
-"""One datalab for the whole run, and each notebook twice in a row on it."""
+"""One datalab for the whole run, and every notebook executed on it.
+
+Each notebook runs twice in a row: as stored, here, and as a student who answers nothing
+gets it, in tests/test_exercises.py. Neither may live on what the other left, nor on its
+absence. The book is built from the outputs of the run here.
+"""
 
 import os
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import nbformat
 import pytest
@@ -32,6 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.clear()
     os.environ.update(environment)
     os.environ["TEST_DATALAB"] = str(lab.folder)
+    os.environ["TEST_OUTPUTS"] = stack.enter_context(TemporaryDirectory())
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -39,16 +46,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         config.stash[LAB].close()
 
 
-class NotebookRunTwice(NotebookItem):
-    """nbmake's run of a notebook, and what else a reader relies on.
+class CheckedNotebook(NotebookItem):
+    """nbmake's run of a notebook, and what else a reader relies on."""
 
-    The second run must not live on what the first one left, nor on its absence.
-    """
-
-    def __init__(self, parent: pytest.File, filename: str, name: str) -> None:
-        pytest.Item.__init__(self, name, parent)
+    def __init__(self, parent: pytest.File, filename: str) -> None:
+        pytest.Item.__init__(self, "runs", parent)
         self.filename = filename
-        # both runs on one worker, so one after the other
+        # on the worker of its other run: both write to the same place
         self.add_marker(pytest.mark.xdist_group(parent.name))
 
     def runtest(self) -> None:
@@ -69,6 +73,10 @@ class NotebookRunTwice(NotebookItem):
             if "raises-exception" in cell.metadata.get("tags", []):
                 raised = any(output.output_type == "error" for output in cell.outputs)
                 assert raised, f"cell {cell.id} is to show an error, and ran through"
+        # whole or not at all: another worker may be building the book from it
+        unfinished = Path(os.environ["TEST_OUTPUTS"], f"{self.path.stem}.unfinished")
+        nbformat.write(result.nb, unfinished)
+        unfinished.rename(unfinished.with_suffix(".ipynb"))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: None = None):
         if isinstance(excinfo.value, NotebookFailedException):
@@ -78,9 +86,17 @@ class NotebookRunTwice(NotebookItem):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for position, item in reversed(list(enumerate(items))):
+    for position, item in enumerate(items):
         if isinstance(item, NotebookItem):
-            items[position : position + 1] = [
-                NotebookRunTwice.from_parent(item.parent, filename=item.filename, name=name)
-                for name in ("first run", "second run")
-            ]
+            items[position] = CheckedNotebook.from_parent(item.parent, filename=item.filename)
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    """The longest group of tests begins first; the book takes up what the notebooks printed."""
+    groups = [mark.args[0] for mark in item.iter_markers("xdist_group")]
+    if "datalabs of their own" in groups:
+        return 0
+    if "book" in groups:
+        return 3
+    return 1 if any(group.endswith(".ipynb") for group in groups) else 2
