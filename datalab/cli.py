@@ -132,6 +132,7 @@ def _print_addresses(lab: Datalab) -> None:
         "console": running["MinIO"] and f"https://127.0.0.1:{state.console_port}",
         "bucket": STUDENT,
         "PostgreSQL": running["PostgreSQL"],
+        "token issuer": running["token issuer"],
         "folder": lab.folder,
     }
     if state.token and state.token.expires:

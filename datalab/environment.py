@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from datalab import postgres
-from datalab.minio import REGION, SCRATCH, STUDENT, Keys
+from datalab.issuer import token_file
+from datalab.minio import COLLEAGUE, PROJECT, REGION, SCRATCH, STUDENT, Keys
 from datalab.strays import is_owned
 from datalab.trust import BUNDLE_VARIABLES
 
@@ -18,7 +19,8 @@ def student_environment(
 
     The names and forms are those that Onyxia injects (chart ``jupyter-python``): the
     endpoint bare in ``AWS_S3_ENDPOINT``, as a URL with a slash at the end in the others.
-    MY_BUCKET, SCRATCH_BUCKET and those about trust are this course's additions.
+    MY_BUCKET, SCRATCH_BUCKET, PROJECT_BUCKET, the token files and those about trust are this
+    course's additions.
     """
     host = f"127.0.0.1:{port}"
     url = f"https://{host}/"
@@ -40,6 +42,9 @@ def student_environment(
         "MC_CONFIG_DIR": str(folder / "mc"),
         "MY_BUCKET": STUDENT,
         "SCRATCH_BUCKET": SCRATCH,
+        "PROJECT_BUCKET": PROJECT,
+        "MY_TOKEN_FILE": str(token_file(folder, STUDENT)),
+        "COLLEAGUE_TOKEN_FILE": str(token_file(folder, COLLEAGUE)),
         "PGHOST": "127.0.0.1",
         "PGPORT": str(postgres_port),
         "PGUSER": postgres.STUDENT,

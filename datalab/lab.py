@@ -21,12 +21,13 @@ from datalab import binaries, duckdb_extensions, postgres, trust
 from datalab.console import console, say
 from datalab.environment import student_environment
 from datalab.errors import DatalabError
+from datalab.issuer import Issuer
 from datalab.locks import held
 from datalab.minio import STUDENT, Keys, Minio
 from datalab.postgres import Passwords, Postgres
 from datalab.services import ServerExited
 
-FORMAT = 1  # of the folder; to be raised when an older datalab could not read it
+FORMAT = 2  # of the folder; to be raised when an older datalab could not read it
 STATE = "datalab.json"
 RENEW_BEFORE = timedelta(days=1)
 PROJECT = Path(__file__).resolve().parent.parent
@@ -49,6 +50,7 @@ class State:
     port: int = 0
     console_port: int = 0
     postgres_port: int = 0
+    issuer_port: int = 0
     furnished: bool = False  # accounts, buckets and samples are all there
     format: int = FORMAT
 
@@ -159,8 +161,12 @@ class Datalab:
             "Name a folder of yours with --dir or DATALAB_DIR.",
         )
 
-    def _servers(self, state: State) -> tuple[Minio, Postgres]:
-        return Minio(self.folder, state.root), Postgres(self.folder, state.passwords)
+    def _servers(self, state: State) -> tuple[Minio, Postgres, Issuer]:
+        return (
+            Minio(self.folder, state.root),
+            Postgres(self.folder, state.passwords),
+            Issuer(self.folder),
+        )
 
     def running(self) -> dict[str, str | None]:
         """Where each server listens (``host:port``), None for one that does not run.
@@ -169,12 +175,15 @@ class Datalab:
         """
         state = self.state()
         if state is None:
-            return {"MinIO": None, "PostgreSQL": None}
-        minio, database = self._servers(state)
+            return {"MinIO": None, "PostgreSQL": None, "token issuer": None}
+        minio, database, issuer = self._servers(state)
         return {
             "MinIO": f"127.0.0.1:{state.port}" if self._serves(minio, state.port) else None,
             "PostgreSQL": f"127.0.0.1:{state.postgres_port}"
             if self._serves(database, state.postgres_port)
+            else None,
+            "token issuer": f"127.0.0.1:{state.issuer_port}"
+            if self._serves(issuer, state.issuer_port)
             else None,
         }
 
@@ -184,7 +193,7 @@ class Datalab:
         return state is not None and any(s.server.process() for s in self._servers(state))
 
     @staticmethod
-    def _serves(server: Minio | Postgres, port: int) -> bool:
+    def _serves(server: Minio | Postgres | Issuer, port: int) -> bool:
         return port != 0 and server.server.process() is not None and server.answers(port)
 
     # -- up and down ---------------------------------------------------------------
@@ -228,13 +237,23 @@ class Datalab:
         trust.write_bundle(self.folder / "certs", os.environ)
         self._put_on_path(programs["mc"])
         duckdb_extensions.install()
-        minio, database = self._servers(state)
-        started: list[Minio | Postgres] = []
+        minio, database, issuer = self._servers(state)
+        started: list[Minio | Postgres | Issuer] = []
         try:
+            if not self._serves(issuer, state.issuer_port):
+                issuer.server.stop()
+                started.append(issuer)
+                known = state.issuer_port
+                state = replace(state, issuer_port=issuer.start(known))
+                self._save(state)
+                if state.issuer_port != known:
+                    minio.server.stop()  # it asks at the old address
             if not self._serves(minio, state.port):
                 minio.server.stop()  # alive and deaf
                 started.append(minio)
-                port, console_port = minio.start(programs["minio"], state.port, state.console_port)
+                port, console_port = minio.start(
+                    programs["minio"], state.port, state.console_port, state.issuer_port
+                )
                 state = replace(state, port=port, console_port=console_port)
                 self._save(state)
             if not self._serves(database, state.postgres_port):
@@ -280,7 +299,7 @@ class Datalab:
         expires = state.token.expires if state.token else None
         if expires and expires - datetime.now(UTC) > RENEW_BEFORE:
             return state
-        minio, _ = self._servers(state)
+        minio, *_ = self._servers(state)
         state = replace(state, token=minio.token(state.port, state.student))
         self._save(state)
         return state
@@ -325,6 +344,7 @@ class Datalab:
                     port=state.port,
                     console_port=state.console_port,
                     postgres_port=state.postgres_port,
+                    issuer_port=state.issuer_port,
                 )
             )
 

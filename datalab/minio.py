@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from datalab import issuer
 from datalab.errors import DatalabError
 from datalab.services import Server, free_port, is_free, persistently
 from datalab.strays import is_owned, without_strays
@@ -21,44 +22,51 @@ STUDENT = "student"  # user name and, as on the SSP Cloud, name of the bucket
 SCRATCH = "student-scratch"
 COLLEAGUE = "colleague"
 COURSE_DATA = "donnees-insee"
+PROJECT = "projet-village"  # shared by student and colleague, named as on the SSP Cloud
 TOKEN_SECONDS = 7 * 24 * 3600
 
-# What a student may do. Listing the buckets needs no rule: MinIO shows those that the
-# caller may list as a whole, which leaves the colleague's out.
-STUDENT_POLICY = {
-    "Version": "2012-10-17",
-    "Statement": [
-        {
-            "Sid": "OwnBuckets",
-            "Effect": "Allow",
-            "Action": ["s3:*"],
-            "Resource": [
-                f"arn:aws:s3:::{bucket}{rest}"
-                for bucket in (STUDENT, SCRATCH)
-                for rest in ("", "/*")
-            ],
-        },
-        {
-            "Sid": "ReadTheCourseData",
-            "Effect": "Allow",
-            "Action": ["s3:GetObject", "s3:ListBucket", "s3:GetBucketLocation"],
-            "Resource": [f"arn:aws:s3:::{COURSE_DATA}", f"arn:aws:s3:::{COURSE_DATA}/*"],
-        },
-        {
-            "Sid": "ReadDiffusionOfEveryBucket",
-            "Effect": "Allow",
-            "Action": ["s3:GetObject"],
-            "Resource": ["arn:aws:s3:::*/diffusion/*"],
-        },
-        {
-            "Sid": "ListDiffusionOfEveryBucket",
-            "Effect": "Allow",
-            "Action": ["s3:ListBucket"],
-            "Resource": ["arn:aws:s3:::*"],
-            "Condition": {"StringLike": {"s3:prefix": ["diffusion", "diffusion/*"]}},
-        },
-    ],
-}
+# The buckets of which each person may do everything.
+OWN_BUCKETS = {STUDENT: (STUDENT, SCRATCH, PROJECT), COLLEAGUE: (COLLEAGUE, PROJECT)}
+
+
+def policy(person: str) -> dict[str, Any]:
+    """What a person may do: the rights of a user of the SSP Cloud.
+
+    Listing the buckets needs no rule: MinIO shows those that the caller may list as a
+    whole, which leaves those of others out.
+    """
+    own = {
+        "Sid": "OwnBuckets",
+        "Effect": "Allow",
+        "Action": ["s3:*"],
+        "Resource": [
+            f"arn:aws:s3:::{bucket}{rest}" for bucket in OWN_BUCKETS[person] for rest in ("", "/*")
+        ],
+    }
+    return {"Version": "2012-10-17", "Statement": [own, *OF_EVERYBODY]}
+
+
+OF_EVERYBODY: list[dict[str, Any]] = [
+    {
+        "Sid": "ReadTheCourseData",
+        "Effect": "Allow",
+        "Action": ["s3:GetObject", "s3:ListBucket", "s3:GetBucketLocation"],
+        "Resource": [f"arn:aws:s3:::{COURSE_DATA}", f"arn:aws:s3:::{COURSE_DATA}/*"],
+    },
+    {
+        "Sid": "ReadDiffusionOfEveryBucket",
+        "Effect": "Allow",
+        "Action": ["s3:GetObject"],
+        "Resource": ["arn:aws:s3:::*/diffusion/*"],
+    },
+    {
+        "Sid": "ListDiffusionOfEveryBucket",
+        "Effect": "Allow",
+        "Action": ["s3:ListBucket"],
+        "Resource": ["arn:aws:s3:::*"],
+        "Condition": {"StringLike": {"s3:prefix": ["diffusion", "diffusion/*"]}},
+    },
+]
 
 SCRATCH_LIFECYCLE = {
     "Rules": [
@@ -115,8 +123,12 @@ class Minio:
         self.certificates = folder / "certs"
         self.root = root
 
-    def start(self, program: Path, port: int, console_port: int) -> tuple[int, int]:
+    def start(
+        self, program: Path, port: int, console_port: int, issuer_port: int
+    ) -> tuple[int, int]:
         """Start the server on these ports, or on others if they are taken by now.
+
+        The issuer must run: MinIO asks it for its public key before it serves anybody.
 
         Returns
         -------
@@ -124,9 +136,11 @@ class Minio:
             The ports that it listens on: S3 and the console.
         """
         self.server.folder.mkdir(mode=0o700, exist_ok=True)
-        return persistently(partial(self._start_once, program, port, console_port))
+        return persistently(partial(self._start_once, program, port, console_port, issuer_port))
 
-    def _start_once(self, program: Path, port: int, console_port: int) -> tuple[int, int]:
+    def _start_once(
+        self, program: Path, port: int, console_port: int, issuer_port: int
+    ) -> tuple[int, int]:
         port = port if port and is_free(port) else free_port()
         console_port = console_port if console_port and is_free(console_port) else free_port()
         command = [
@@ -137,15 +151,18 @@ class Minio:
             f"--console-address=127.0.0.1:{console_port}",
             *self.server.mark,
         ]
-        self.server.start(command, partial(self.answers, port), self._environment())
+        environment = self._environment(issuer_port)
+        self.server.start(command, partial(self.answers, port), environment)
         return port, console_port
 
-    def _environment(self) -> dict[str, str]:
+    def _environment(self, issuer_port: int) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("MINIO_")}
         return kept | {
             "MINIO_ROOT_USER": self.root.access_key,
             "MINIO_ROOT_PASSWORD": self.root.secret_key,
             "MINIO_UPDATE": "off",
+            "MINIO_IDENTITY_OPENID_CONFIG_URL": issuer.address(issuer_port) + issuer.DISCOVERY,
+            "MINIO_IDENTITY_OPENID_CLIENT_ID": issuer.AUDIENCE,
             "HOME": str(self.server.folder.parent),  # where it would make a folder .minio
             "MINIO_CI_CD": "1",  # a folder of the system disk is fine for a lab
         }
@@ -211,18 +228,19 @@ class Minio:
 
         s3 = self.client("s3", port, self.root)
         existing = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
-        for bucket in {STUDENT, SCRATCH, COLLEAGUE, COURSE_DATA} - existing:
+        for bucket in {STUDENT, SCRATCH, COLLEAGUE, PROJECT, COURSE_DATA} - existing:
             s3.create_bucket(Bucket=bucket)
         s3.put_bucket_lifecycle_configuration(
             Bucket=SCRATCH, LifecycleConfiguration=SCRATCH_LIFECYCLE
         )
 
-        policy = self.certificates.parent / "student-policy.json"
-        policy.write_text(json.dumps(STUDENT_POLICY, indent=2))
+        for person in OWN_BUCKETS:
+            file = self.certificates.parent / f"{person}-policy.json"
+            file.write_text(json.dumps(policy(person), indent=2))
+            self._mc(mc, port, "admin", "policy", "create", "datalab", person, str(file))
         # the secret goes through standard input: arguments are visible to every user
         account = f"{student.access_key}\n{student.secret_key}\n"
         self._mc(mc, port, "admin", "user", "add", "datalab", stdin=account)
-        self._mc(mc, port, "admin", "policy", "create", "datalab", "student", str(policy))
         attached = ("attach", "datalab", "student", "--user", student.access_key)
         try:
             self._mc(mc, port, "admin", "policy", *attached)

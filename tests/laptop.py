@@ -18,7 +18,10 @@ from datalab.trust import BUNDLE_VARIABLES
 
 PROJECT = Path(__file__).resolve().parent.parent
 DEADLINE = 60.0
-OF_THE_COURSE = ("MY_BUCKET", "SCRATCH_BUCKET", "S3_ENDPOINT", "NO_PROXY", "no_proxy")
+OF_THE_COURSE = (
+    *("MY_BUCKET", "SCRATCH_BUCKET", "PROJECT_BUCKET", "MY_TOKEN_FILE", "COLLEAGUE_TOKEN_FILE"),
+    *("S3_ENDPOINT", "NO_PROXY", "no_proxy"),
+)
 OF_A_MACHINE = ("DATALAB_DIR", "DATALAB_MINIO", "DATALAB_MC", "HTTPS_PROXY", "HTTP_PROXY")
 
 
@@ -88,9 +91,17 @@ def processes(folder: Path) -> list[psutil.Process]:
 
 def servers(folder: Path) -> list[str]:
     """Names of the programs that serve ``folder``."""
+    names = [program(process) for process in processes(folder)]
+    return sorted(name for name in names if name in ("issuer", "minio", "postgres"))
+
+
+def program(process: psutil.Process) -> str:
+    """Name of what a process found by :func:`processes` runs."""
+    words = process.info["cmdline"] or [""]
+    if "datalab.issuer" in words:
+        return "issuer"
     # the first word of the title that a process of PostgreSQL gives itself is a path no more
-    names = [Path((process.info["cmdline"] or [""])[0]).name for process in processes(folder)]
-    return sorted(name for name in names if name in ("minio", "postgres"))
+    return Path(words[0]).name
 
 
 def wait_until(happened: Callable[[], object], what: str) -> None:

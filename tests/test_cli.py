@@ -10,18 +10,21 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from socketserver import BaseRequestHandler, TCPServer
+from types import ModuleType
 from typing import Any
 
 import boto3
 import psycopg
 import pytest
 import trustme
+from botocore import UNSIGNED
+from botocore.config import Config
 
-from datalab import binaries, minio, postgres
+from datalab import binaries, issuer, minio, postgres
 from datalab.lab import STATE, Datalab
 from datalab.trust import BUNDLE_VARIABLES
 from tests.laptop import (
@@ -30,6 +33,7 @@ from tests.laptop import (
     clear,
     command,
     processes,
+    program,
     servers,
     shell,
     start,
@@ -38,7 +42,7 @@ from tests.laptop import (
 
 pytestmark = pytest.mark.xdist_group("datalabs of their own")
 
-BOTH = ["minio", "postgres"]
+SERVERS = ["issuer", "minio", "postgres"]
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +74,7 @@ def running(furnished: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     subprocess.run(["cp", "-a", furnished, folder], check=True)
     values = json.loads((folder / STATE).read_text())
     # the ports of the original stay free for the tests of ports
-    values |= dict.fromkeys(("port", "console_port", "postgres_port"), 0)
+    values |= dict.fromkeys(("port", "console_port", "postgres_port", "issuer_port"), 0)
     (folder / STATE).write_text(json.dumps(values))
     up(folder)
     yield folder
@@ -89,7 +93,7 @@ def up(folder: Path, env: dict[str, str] | None = None) -> dict[str, str]:
     """Start it; gives what a notebook would have got at that moment."""
     done = call(folder, "up", env=env)
     assert done.returncode == 0, done.stderr
-    assert servers(folder) == BOTH
+    assert servers(folder) == SERVERS
     return variables(folder, env)
 
 
@@ -124,6 +128,18 @@ def stored(env: dict[str, str]) -> bool:
     return (text, row) == (b"my work", ("my work",))
 
 
+def logs_in(env: dict[str, str]) -> bool:
+    """Whether the store gives keys for the student's present identity token."""
+    with notebook(env):
+        sts = boto3.Session().client("sts", config=Config(signature_version=UNSIGNED))
+        given = sts.assume_role_with_web_identity(
+            RoleArn="arn:aws:iam::minio:role/student",
+            RoleSessionName="test",
+            WebIdentityToken=Path(env["MY_TOKEN_FILE"]).read_text(),
+        )
+    return bool(given["Credentials"]["SessionToken"])
+
+
 def only_samples(env: dict[str, str]) -> bool:
     """Whether it is as after the first start."""
     with notebook(env) as (s3, connection):
@@ -153,7 +169,7 @@ def test_two_ups_at_once_make_one_datalab(fresh: Path) -> None:
     said = [process.communicate(timeout=120)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert "Traceback" not in "".join(said)
-    assert servers(fresh) == BOTH
+    assert servers(fresh) == SERVERS
     assert only_samples(variables(fresh))
 
 
@@ -207,7 +223,7 @@ def test_datalabs_run_side_by_side(lab: Path, furnished: Path, tmp_path: Path) -
 
 
 def test_a_program_that_only_names_the_folder_is_not_taken_for_a_server(lab: Path) -> None:
-    for name in BOTH:
+    for name in SERVERS:
         look = start(["tail", "-f", "/dev/null", str(lab / name)])
         wait_until(lambda: processes(lab), "tail runs")
         try:
@@ -385,7 +401,7 @@ def test_run_uses_the_running_datalab_and_passes_on_code_and_arguments(running: 
     assert done.stdout.strip() == f"{env['AWS_S3_ENDPOINT']} --dir a b -- $x"
     done = call(running, "run", "--", "sh", "-c", "kill -KILL $$")
     assert done.returncode == 128 + 9
-    assert servers(running) == BOTH
+    assert servers(running) == SERVERS
 
 
 # Says what it gets, and ends at SIGTERM only.
@@ -417,11 +433,11 @@ def test_run_passes_signals_on_and_removes_a_datalab_of_its_own(
     assert run.stdout
     assert run.stdout.readline().startswith("127.0.0.1:")
     (own,) = temporary_labs(room)
-    assert servers(own) == BOTH
+    assert servers(own) == SERVERS
     assert servers(furnished) == []
     run.send_signal(signal.SIGINT)
     assert run.stdout.readline() == "got INT\n"
-    assert servers(own) == BOTH
+    assert servers(own) == SERVERS
     run.send_signal(signal.SIGTERM)
     said, errors = run.communicate(timeout=60)
     assert (run.returncode, said) == (7, "got TERM\n")
@@ -497,7 +513,7 @@ sys.exit(40 + len(caught))
 
 
 def kill(folder: Path, name: str) -> None:
-    found = [p for p in processes(folder) if Path(p.cmdline()[0]).name == name]
+    found = [process for process in processes(folder) if program(process) == name]
     assert len(found) == 1
     found[0].kill()
     wait_until(lambda: name not in servers(folder), f"{name} is dead")
@@ -506,7 +522,8 @@ def kill(folder: Path, name: str) -> None:
 def test_servers_killed_are_seen_and_repaired_without_a_loss(lab: Path) -> None:
     before = up(lab)
     store(before)
-    for name, label in (("minio", "MinIO"), ("postgres", "PostgreSQL")):
+    labels = {"minio": "MinIO", "postgres": "PostgreSQL", "issuer": "token issuer"}
+    for name, label in labels.items():
         kill(lab, name)
         done = call(lab, "status")
         assert done.returncode == 1
@@ -518,6 +535,7 @@ def test_servers_killed_are_seen_and_repaired_without_a_loss(lab: Path) -> None:
             assert label in done.stderr
         assert up(lab) == before
         assert call(lab, "status").returncode == 0
+        assert logs_in(before)
     assert stored(before)
 
 
@@ -550,6 +568,32 @@ def test_a_first_start_that_was_killed_is_completed_by_the_next(fresh: Path) -> 
     assert list(fresh.glob("postgres.*")) == []
 
 
+def test_an_issuer_that_has_to_move_takes_the_store_along(lab: Path) -> None:
+    before = up(lab)
+    store(before)
+    known = Datalab(lab).state()
+    assert known is not None
+    kill(lab, "issuer")
+    with owner_of(known.issuer_port):
+        assert logs_in(up(lab))
+    assert stored(variables(lab))
+    moved = Datalab(lab).state()
+    assert moved is not None
+    assert (moved.issuer_port != known.issuer_port, moved.port) == (True, known.port)
+
+
+def test_an_issuer_whose_folder_is_gone_ends(lab: Path) -> None:
+    up(lab)
+    for name in ("minio", "postgres"):
+        assert name in servers(lab)
+    (issuer,) = [process for process in processes(lab) if program(process) == "issuer"]
+    lab.rename(lab.with_name("elsewhere"))
+    try:
+        wait_until(lambda: not issuer.is_running(), "the issuer has ended")
+    finally:
+        lab.with_name("elsewhere").rename(lab)
+
+
 @contextmanager
 def owner_of(port: int) -> Iterator[None]:
     """Another program that listens on ``port``."""
@@ -566,20 +610,25 @@ class Other(TCPServer):
 def test_a_port_taken_while_it_was_stopped_is_left_to_its_owner(lab: Path) -> None:
     known = Datalab(lab).state()
     assert known is not None
-    with owner_of(known.port), owner_of(known.console_port), owner_of(known.postgres_port):
+    ports = (known.port, known.console_port, known.postgres_port, known.issuer_port)
+    with ExitStack() as owners:
+        for port in ports:
+            owners.enter_context(owner_of(port))
         env = up(lab)
         assert only_samples(env)
+        assert logs_in(env)
     assert env["AWS_S3_ENDPOINT"] != f"127.0.0.1:{known.port}"
     assert env["PGPORT"] != str(known.postgres_port)
 
 
-@pytest.mark.parametrize("module", [minio, postgres])
+@pytest.mark.parametrize("module", [minio, postgres, issuer])
 def test_a_port_taken_between_choice_and_start_is_left_to_its_owner(
-    lab: Path, monkeypatch: pytest.MonkeyPatch, module: object
+    lab: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType
 ) -> None:
     known = Datalab(lab).state()
     assert known is not None
-    port = known.port if module is minio else known.postgres_port
+    ports = {minio: known.port, postgres: known.postgres_port, issuer: known.issuer_port}
+    port = ports[module]
     asked: list[int] = []
 
     def is_free(number: int) -> bool:

@@ -11,6 +11,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import astuple
@@ -22,15 +23,16 @@ import boto3
 import psutil
 import psycopg
 import pytest
+import requests
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from psycopg import sql
 
-from datalab import postgres
+from datalab import issuer, postgres
 from datalab.lab import Datalab, State
 from datalab.minio import Minio
-from tests.laptop import PROJECT, call, processes, shell
+from tests.laptop import PROJECT, call, processes, program, shell
 
 FOLDER = Path(os.environ.get("TEST_DATALAB", "no datalab"))
 REGIONS = "diffusion/GEOGRAPHIE/2019/region2019.csv"
@@ -83,11 +85,14 @@ def test_variables_have_the_names_and_forms_of_a_service() -> None:
     assert env["MC_HOST_s3"] == f"https://{':'.join(keys)}@{host}"
     assert env["MY_BUCKET"] == "student"
     assert env["SCRATCH_BUCKET"] == "student-scratch"
+    assert env["PROJECT_BUCKET"] == "projet-village"
     assert (env["PGHOST"], env["PGUSER"], env["PGDATABASE"]) == ("127.0.0.1", "student", "student")
     assert env["PGPORT"].isdigit()
     assert env["PGPASSWORD"]
     # a service has none of these, so a notebook that needs one would break there
     assert not {"AWS_REGION", "AWS_EXPIRATION", "AWS_PROFILE"} & env.keys()
+    # nor does any tool take the short identity tokens by itself
+    assert not {"AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN", "AWS_CONFIG_FILE"} & env.keys()
 
 
 def test_the_token_is_a_real_one_for_seven_days() -> None:
@@ -267,7 +272,7 @@ def test_the_course_data_can_be_read_and_not_changed(s3: Any) -> None:
     assert s3.get_object(Bucket="donnees-insee", Key=REGIONS)["Body"].read() == read
 
 
-@pytest.mark.parametrize("variable", ["MY_BUCKET", "SCRATCH_BUCKET"])
+@pytest.mark.parametrize("variable", ["MY_BUCKET", "SCRATCH_BUCKET", "PROJECT_BUCKET"])
 def test_the_own_buckets_can_be_read_and_written(s3: Any, variable: str) -> None:
     where = {"Bucket": os.environ[variable], "Key": f"tests-of-the-datalab/{uuid.uuid4()}"}
     s3.put_object(**where, Body=b"mine")
@@ -280,7 +285,7 @@ def test_the_own_buckets_can_be_read_and_written(s3: Any, variable: str) -> None
 
 def test_only_ones_own_buckets_and_the_course_data_are_listed(s3: Any) -> None:
     names = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
-    assert names == {"student", "student-scratch", "donnees-insee"}
+    assert names == {"student", "student-scratch", "projet-village", "donnees-insee"}
 
 
 def test_of_a_colleagues_bucket_only_diffusion_can_be_read(s3: Any) -> None:
@@ -293,6 +298,120 @@ def test_of_a_colleagues_bucket_only_diffusion_can_be_read(s3: Any) -> None:
     assert refusal(s3.list_objects_v2, Bucket="colleague", Prefix="notes/") == 403
     assert refusal(s3.put_object, Bucket="colleague", Key="diffusion/x", Body=b"x") == 403
     assert refusal(s3.delete_object, Bucket="colleague", Key="diffusion/villagers.csv") == 403
+
+
+# -- identity tokens, and the colleague ----------------------------------------------------
+
+ROLE = {"RoleArn": "arn:aws:iam::minio:role/any", "RoleSessionName": "test"}
+
+
+def keys_for(proof: str, **more: str) -> dict[str, Any]:
+    """What the STS gives for an identity token."""
+    sts = boto3.client("sts", config=Config(signature_version=UNSIGNED))
+    given = sts.assume_role_with_web_identity(WebIdentityToken=proof, **ROLE, **more)
+    return dict(given["Credentials"])
+
+
+def client_with(keys: dict[str, Any]) -> Any:
+    names = ("AccessKeyId", "SecretAccessKey", "SessionToken")
+    return boto3.Session(*(keys[name] for name in names)).client("s3")
+
+
+@pytest.fixture
+def colleagues_s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A client as the colleague, made as a notebook makes it: by a profile."""
+    (tmp_path / "config").write_text(
+        "[profile colleague]\nrole_arn = arn:aws:iam::minio:role/colleague\n"
+        f"web_identity_token_file = {os.environ['COLLEAGUE_TOKEN_FILE']}\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    return boto3.Session(profile_name="colleague").client("s3")
+
+
+def test_the_colleague_has_a_users_rights_and_those_of_the_project(
+    s3: Any, colleagues_s3: Any
+) -> None:
+    names = {bucket["Name"] for bucket in colleagues_s3.list_buckets()["Buckets"]}
+    assert names == {"colleague", "projet-village", "donnees-insee"}
+    name = f"tests-of-the-datalab/{uuid.uuid4()}"
+    for key in (name, f"diffusion/{name}"):
+        s3.put_object(Bucket="student", Key=key, Body=b"mine")
+    shared = {"Bucket": "student", "Key": f"diffusion/{name}"}
+    assert colleagues_s3.get_object(**shared)["Body"].read() == b"mine"
+    assert refusal(colleagues_s3.get_object, Bucket="student", Key=name) == 403
+    assert refusal(colleagues_s3.put_object, **shared, Body=b"hers") == 403
+    assert refusal(colleagues_s3.delete_object, **shared) == 403
+    assert refusal(colleagues_s3.list_objects_v2, Bucket="student") == 403
+    assert refusal(colleagues_s3.put_object, Bucket="donnees-insee", Key="x", Body=b"x") == 403
+    both = {"Bucket": "projet-village", "Key": name}
+    s3.put_object(**both, Body=b"ours")
+    colleagues_s3.put_object(**both, Body=b"ours, by her")
+    assert s3.get_object(**both)["Body"].read() == b"ours, by her"
+    for key in (name, f"diffusion/{name}"):
+        s3.delete_object(Bucket="student", Key=key)
+    s3.delete_object(**both)
+
+
+def test_keys_for_an_identity_token_end_with_it() -> None:
+    proof = Path(os.environ["MY_TOKEN_FILE"]).read_text()
+    keys = keys_for(proof)
+    s3 = client_with(keys)
+    assert s3.list_objects_v2(Bucket="student", MaxKeys=1)["ResponseMetadata"]
+    life = (keys["Expiration"] - datetime.now(UTC)).total_seconds()
+    assert 0 < life <= issuer.LIFE
+    time.sleep(life + 1)
+    with pytest.raises(ClientError, match="InvalidAccessKeyId"):
+        s3.list_objects_v2(Bucket="student", MaxKeys=1)
+    with pytest.raises(ClientError, match="Token is expired"):
+        keys_for(proof)
+    # and a program that asks anew goes on
+    assert client_with(keys_for(Path(os.environ["MY_TOKEN_FILE"]).read_text())).list_buckets()
+
+
+def test_keys_may_be_asked_for_with_fewer_rights() -> None:
+    statement = {
+        "Effect": "Allow",
+        "Action": ["s3:ListBucket"],
+        "Resource": ["arn:aws:s3:::student"],
+    }
+    narrow = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    proof = Path(os.environ["MY_TOKEN_FILE"]).read_text()
+    s3 = client_with(keys_for(proof, Policy=narrow))
+    assert s3.list_objects_v2(Bucket="student", MaxKeys=1)["ResponseMetadata"]
+    assert refusal(s3.put_object, Bucket="student", Key="x", Body=b"x") == 403
+    assert refusal(s3.list_objects_v2, Bucket="projet-village") == 403
+
+
+def test_tokens_of_another_issuer_or_for_somebody_else_are_refused(state: State) -> None:
+    stranger = issuer.Signer(issuer.address(state.issuer_port))  # the same name, another key
+    proof = Path(os.environ["COLLEAGUE_TOKEN_FILE"]).read_text()
+    head, body, signature = proof.split(".")
+    claims = json.loads(base64.urlsafe_b64decode(body + "=="))
+    assert claims["policy"] == "colleague"
+    claims |= {"policy": "consoleAdmin"}
+    changed = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+    for forged in (stranger.token("student"), f"{head}.{changed}.{signature}", f"{head}.{body}."):
+        with pytest.raises(ClientError) as caught:
+            keys_for(forged)
+        assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+
+
+def test_identity_tokens_are_for_the_user_of_the_lab_only() -> None:
+    for variable in ("MY_TOKEN_FILE", "COLLEAGUE_TOKEN_FILE"):
+        file = Path(os.environ[variable])
+        assert file.is_relative_to(FOLDER)
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_the_issuer_shows_its_public_key_and_nothing_else(state: State) -> None:
+    address = issuer.address(state.issuer_port)
+    said = requests.get(address + issuer.DISCOVERY, timeout=10).json()
+    assert said["issuer"] == address
+    (key,) = requests.get(said["jwks_uri"], timeout=10).json()["keys"]
+    assert {"kty", "crv", "x", "y", "kid"} <= key.keys()
+    assert "d" not in key  # the private part
+    for path in ("/", "/tokens/student.jwt", "/../tokens/student.jwt", "/keys/"):
+        assert requests.get(address + path, timeout=10).status_code == 404
 
 
 @pytest.fixture
@@ -319,7 +438,7 @@ def test_diffusion_of_every_bucket_can_be_read(s3: Any, strangers_bucket: str) -
 def test_nobody_reads_anything_without_keys() -> None:
     anonymous = boto3.client("s3", config=Config(signature_version=UNSIGNED))
     assert refusal(anonymous.list_buckets) == 403
-    for bucket in ("donnees-insee", "student", "student-scratch", "colleague"):
+    for bucket in ("donnees-insee", "student", "student-scratch", "projet-village", "colleague"):
         assert refusal(anonymous.list_objects_v2, Bucket=bucket, Prefix="diffusion/") == 403
     assert refusal(anonymous.get_object, Bucket="donnees-insee", Key=REGIONS) == 403
     assert refusal(anonymous.get_object, Bucket="colleague", Key="diffusion/README.md") == 403
@@ -366,13 +485,14 @@ def test_a_wrong_password_is_refused(user: str, password: str) -> None:
 
 def test_the_servers_listen_on_this_machine_only() -> None:
     listening = {
-        (Path(process.cmdline()[0]).name, connection.laddr.ip)
+        (program(process), connection.laddr.ip)
         for process in processes(FOLDER)
         for connection in process.net_connections()
         if connection.status == psutil.CONN_LISTEN
     }
     # MinIO listens on each loopback address, whatever --address says
     assert {("minio", "127.0.0.1"), ("postgres", "127.0.0.1")} <= listening
+    assert ("issuer", "127.0.0.1") in listening
     assert {address for _, address in listening} <= {"127.0.0.1", "::1"}
 
 
@@ -402,7 +522,7 @@ def test_other_users_see_no_file_that_holds_a_secret(state: State) -> None:
 
 def test_no_secret_stands_in_a_log(state: State) -> None:
     logs = list((FOLDER / "logs").iterdir())
-    assert {log.name for log in logs} == {"minio.log", "postgres.log"}
+    assert {log.name for log in logs} == {"issuer.log", "minio.log", "postgres.log"}
     text = "".join(log.read_text(errors="replace") for log in logs)
     assert "ready to accept connections" in text
     assert not [secret for secret in secrets_of(state) if secret in text]
