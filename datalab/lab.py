@@ -17,10 +17,11 @@ from typing import Any
 import psycopg
 from filelock import FileLock
 
-from datalab import binaries, duckdb_extensions, postgres, trust
+from datalab import binaries, duckdb_extensions, internet, postgres, trust
 from datalab.console import console, say
 from datalab.environment import student_environment
 from datalab.errors import DatalabError
+from datalab.internet import Internet
 from datalab.locks import held
 from datalab.minio import STUDENT, Keys, Minio
 from datalab.postgres import Passwords, Postgres
@@ -49,6 +50,10 @@ class State:
     port: int = 0
     console_port: int = 0
     postgres_port: int = 0
+    internet_port: int = 0
+    internet: str = ""  # "local" or "real", as it was chosen at the last start
+    upstream: str = ""  # the machine's own proxy, with which `up` was called
+    proxy_password: str = field(default_factory=lambda: secrets.token_hex(20))
     furnished: bool = False  # accounts, buckets and samples are all there
     format: int = FORMAT
 
@@ -159,8 +164,12 @@ class Datalab:
             "Name a folder of yours with --dir or DATALAB_DIR.",
         )
 
-    def _servers(self, state: State) -> tuple[Minio, Postgres]:
-        return Minio(self.folder, state.root), Postgres(self.folder, state.passwords)
+    def _servers(self, state: State) -> tuple[Minio, Postgres, Internet]:
+        return (
+            Minio(self.folder, state.root),
+            Postgres(self.folder, state.passwords),
+            Internet(self.folder, state.proxy_password, state.upstream),
+        )
 
     def running(self) -> dict[str, str | None]:
         """Where each server listens (``host:port``), None for one that does not run.
@@ -169,13 +178,12 @@ class Datalab:
         """
         state = self.state()
         if state is None:
-            return {"MinIO": None, "PostgreSQL": None}
-        minio, database = self._servers(state)
+            return {"MinIO": None, "PostgreSQL": None, "Internet": None}
+        servers: tuple[Minio | Postgres | Internet, ...] = self._servers(state)
+        ports = (state.port, state.postgres_port, state.internet_port)
         return {
-            "MinIO": f"127.0.0.1:{state.port}" if self._serves(minio, state.port) else None,
-            "PostgreSQL": f"127.0.0.1:{state.postgres_port}"
-            if self._serves(database, state.postgres_port)
-            else None,
+            server.server.name: f"127.0.0.1:{port}" if self._serves(server, port) else None
+            for server, port in zip(servers, ports, strict=True)
         }
 
     def lives(self) -> bool:
@@ -184,7 +192,7 @@ class Datalab:
         return state is not None and any(s.server.process() for s in self._servers(state))
 
     @staticmethod
-    def _serves(server: Minio | Postgres, port: int) -> bool:
+    def _serves(server: Minio | Postgres | Internet, port: int) -> bool:
         return port != 0 and server.server.process() is not None and server.answers(port)
 
     # -- up and down ---------------------------------------------------------------
@@ -198,6 +206,7 @@ class Datalab:
             False if all of it ran already.
         """
         self.state()  # refuses a folder that is not ours before anything is written to it
+        internet.wanted()
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.folder.chmod(self.folder.stat().st_mode & 0o700)  # it was there: keep others out
@@ -212,24 +221,42 @@ class Datalab:
                 (self.folder / "logs").mkdir(mode=0o700, exist_ok=True)
             except OSError as error:
                 raise self._unusable(error) from error
+            state = self._with_upstream(state)
             if all(self.running().values()) and state.furnished:
-                self._renew_token(state)
+                self._renew_token(self._with_internet(state))
                 return False
             programs = binaries.find_all()
             with console.status("Starting the datalab…"):
                 self._start(state, programs)
             return True
 
+    def _with_upstream(self, state: State) -> State:
+        """Note the machine's proxy; a server that goes through another one is stopped."""
+        *_, inner = self._servers(state)
+        upstream = internet.upstream_of(os.environ)
+        if upstream in (state.upstream, inner.url(state.internet_port)):
+            return state  # the second: this is a shell of the datalab
+        inner.server.stop()
+        state = replace(state, upstream=upstream)
+        self._save(state)
+        return state
+
+    def _with_internet(self, state: State) -> State:
+        chosen = internet.choose(state.upstream, self.folder / "certs" / "bundle.pem")
+        state = replace(state, internet=chosen)
+        self._save(state)
+        return state
+
     def _alone(self) -> AbstractContextManager[None]:
         return held(self._lock, f"Another command is at work on {self.folder}")
 
     def _start(self, state: State, programs: dict[str, Path]) -> None:
-        trust.make_certificates(self.folder / "certs")
+        trust.make_certificates(self.folder / "certs", internet.HOSTS)
         trust.write_bundle(self.folder / "certs", os.environ)
         self._put_on_path(programs["mc"])
         duckdb_extensions.install()
-        minio, database = self._servers(state)
-        started: list[Minio | Postgres] = []
+        minio, database, inner = self._servers(state)
+        started: list[Minio | Postgres | Internet] = []
         try:
             if not self._serves(minio, state.port):
                 minio.server.stop()  # alive and deaf
@@ -242,6 +269,12 @@ class Datalab:
                 started.append(database)
                 state = replace(state, postgres_port=database.start(state.postgres_port))
                 self._save(state)
+            if not self._serves(inner, state.internet_port):
+                inner.server.stop()
+                started.append(inner)
+                state = replace(state, internet_port=inner.start(state.internet_port))
+                self._save(state)
+            state = self._with_internet(state)
             if not state.furnished:
                 database.furnish(state.postgres_port)
                 minio.furnish(programs["mc"], state.port, state.student)
@@ -280,7 +313,7 @@ class Datalab:
         expires = state.token.expires if state.token else None
         if expires and expires - datetime.now(UTC) > RENEW_BEFORE:
             return state
-        minio, _ = self._servers(state)
+        minio, *_ = self._servers(state)
         state = replace(state, token=minio.token(state.port, state.student))
         self._save(state)
         return state
@@ -325,6 +358,7 @@ class Datalab:
                     port=state.port,
                     console_port=state.console_port,
                     postgres_port=state.postgres_port,
+                    internet_port=state.internet_port,
                 )
             )
 
@@ -356,13 +390,21 @@ class Datalab:
                 )
             state = self._renew_token(state)
         assert state.token is not None
-        return student_environment(
+        values = student_environment(
             self.folder,
             state.token,
             state.port,
             state.postgres_port,
             state.passwords.student,
         )
+        *_, inner = self._servers(state)
+        own = inner.url(state.internet_port)
+        chosen = internet.wanted()
+        if (state.internet if chosen == "auto" else chosen) == "local":
+            values |= dict.fromkeys(internet.PROXY_VARIABLES, own)
+        elif internet.upstream_of(os.environ) == own:  # a shell of this datalab
+            values |= dict.fromkeys(internet.PROXY_VARIABLES, state.upstream or None)
+        return values
 
 
 @contextmanager
