@@ -72,7 +72,8 @@ def write_all(notebooks: Path, work: Path, solutions: bool = False) -> dict[str,
     -------
     dict
         What became of each notebook and each file of the project, by name: ``new``,
-        ``updated``, ``up to date``, ``kept`` (the student changed it) or ``kept; new version beside it``.
+        ``updated``, ``up to date``, ``kept`` (the student changed it) or ``kept; new
+        version in …``, the name of what was put beside it.
     """
     work.mkdir(parents=True, exist_ok=True)
     outcome = {}
