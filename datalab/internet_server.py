@@ -72,7 +72,7 @@ class _Files:
             self._making = asyncio.create_task(_drawn())
         content = await asyncio.shield(self._making)
         part = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("Range", ""))
-        if request.method != "GET" or part is None:
+        if request.method != "GET" or part is None or part[0] == "bytes=0-":
             fault = self._plan.of_file(request.path) if request.method == "GET" else ""
             return await faults.answer(request, content, "application/zip", fault, ranges=True)
         first, last = int(part[1]), min(int(part[2] or len(content)), len(content) - 1)

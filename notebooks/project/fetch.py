@@ -14,7 +14,8 @@ from tenacity import (
     Retrying,
     retry_if_exception,
     stop_after_attempt,
-    wait_exponential_jitter,
+    wait_exponential,
+    wait_random,
 )
 from tqdm import tqdm
 
@@ -107,7 +108,7 @@ def pause(state: RetryCallState) -> float:
     asked = answer.headers.get("Retry-After", "") if answer is not None else ""
     if asked.isdigit():
         return min(float(asked), LONGEST_PAUSE)
-    return wait_exponential_jitter(initial=0.5, max=LONGEST_PAUSE)(state)
+    return (wait_exponential(multiplier=0.5, max=LONGEST_PAUSE) + wait_random(0, 0.5))(state)
 
 
 def say(state: RetryCallState) -> None:
