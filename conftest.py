@@ -27,6 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Start the datalab before xdist starts its workers, which inherit its environment."""
     if hasattr(config, "workerinput") or config.option.collectonly:
         return
+    os.environ["DATALAB_INTERNET"] = "local"  # what the tests meet depends on no other site
     config.stash[LAB] = stack = ExitStack()
     capture = config.pluginmanager.getplugin("capturemanager")
     try:

@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from datalab import issuer, minio, postgres
+from datalab import internet, issuer, minio, postgres
 
 SECONDS = 10.0
 
@@ -26,6 +26,7 @@ def main() -> int:
     # so: its shared memory would stay behind, in /dev/shm.
     servers = (
         replace(minio.server(folder), stop_signal=signal.SIGKILL),
+        replace(internet.server(folder), stop_signal=signal.SIGKILL),
         replace(postgres.server(folder), stop_signal=signal.SIGQUIT),
         issuer.server(folder),
     )

@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
+from datalab import internet
 from datalab.console import console, say
 from datalab.environment import apply, search_path
 from datalab.errors import DatalabError
-from datalab.lab import Datalab, default_folder, temporary
+from datalab.lab import Datalab, State, default_folder, temporary
 from datalab.minio import STUDENT
 
 NOTHING_RUNS = 3
@@ -132,13 +133,21 @@ def _print_addresses(lab: Datalab) -> None:
         "console": running["MinIO"] and f"https://127.0.0.1:{state.console_port}",
         "bucket": STUDENT,
         "PostgreSQL": running["PostgreSQL"],
-        "token issuer": running["token issuer"],
+        "token issuer": running["Token issuer"],
+        "internet": running["Internet"] and _internet(state),
         "folder": lab.folder,
     }
     if state.token and state.token.expires:
         rows["token until"] = f"{state.token.expires.astimezone():%Y-%m-%d %H:%M}"
     for name, value in rows.items():
         print(f"{name:<12} {value or 'does not run'}")
+
+
+def _internet(state: State) -> str:
+    chosen = internet.wanted() if internet.wanted() != "auto" else state.internet
+    if chosen == "real":
+        return "the real one"
+    return f"made-up answers for {', '.join(internet.HOSTS)}; other hosts as ever"
 
 
 def _env(given: argparse.Namespace) -> int:

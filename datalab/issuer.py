@@ -50,7 +50,7 @@ def address(port: int) -> str:
 def server(folder: Path) -> Server:
     """The server process of the datalab in ``folder``."""
     return Server(
-        "The token issuer",
+        "Token issuer",
         folder / "tokens",
         mark=("datalab.issuer", str(folder)),
         log=folder / "logs" / "issuer.log",

@@ -17,14 +17,16 @@ from typing import Any
 import psycopg
 from filelock import FileLock
 
-from datalab import binaries, duckdb_extensions, postgres, trust
+from datalab import binaries, duckdb_extensions, internet, postgres, rabbitmq, trust
 from datalab.console import console, say
 from datalab.environment import student_environment
 from datalab.errors import DatalabError
+from datalab.internet import Internet
 from datalab.issuer import Issuer
 from datalab.locks import held
 from datalab.minio import STUDENT, Keys, Minio
 from datalab.postgres import Passwords, Postgres
+from datalab.rabbitmq import Rabbit
 from datalab.services import ServerExited
 
 FORMAT = 2  # of the folder; to be raised when an older datalab could not read it
@@ -51,6 +53,11 @@ class State:
     console_port: int = 0
     postgres_port: int = 0
     issuer_port: int = 0
+    broker: rabbitmq.Settings | None = None  # of a datalab with RabbitMQ
+    internet_port: int = 0
+    internet: str = ""  # "local" or "real", as it was chosen at the last start
+    upstream: str = ""  # the machine's own proxy, with which `up` was called
+    proxy_password: str = field(default_factory=lambda: secrets.token_hex(20))
     furnished: bool = False  # accounts, buckets and samples are all there
     format: int = FORMAT
 
@@ -73,11 +80,39 @@ class State:
             expires = datetime.fromisoformat(values["token"].pop("expires"))
             values["token"] = Keys(**values["token"], expires=expires)
         values["passwords"] = Passwords(**values["passwords"])
+        if values["broker"]:
+            values["broker"] = rabbitmq.Settings(**values["broker"])
         return cls(**values)
 
     def text(self) -> str:
         """The file's text."""
         return json.dumps(asdict(self), indent=2, default=lambda moment: moment.isoformat())
+
+
+AnyServer = Minio | Postgres | Issuer | Rabbit | Internet
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Those of one datalab."""
+
+    minio: Minio
+    postgres: Postgres
+    issuer: Issuer
+    internet: Internet
+    broker: Rabbit | None
+
+    def ports(self, state: State) -> dict[AnyServer, int]:
+        """Each server with the port that it is to listen on, 0 before its first start."""
+        ports: dict[AnyServer, int] = {
+            self.minio: state.port,
+            self.postgres: state.postgres_port,
+            self.issuer: state.issuer_port,
+            self.internet: state.internet_port,
+        }
+        if self.broker:
+            ports[self.broker] = self.broker.settings.port
+        return ports
 
 
 @dataclass
@@ -161,11 +196,14 @@ class Datalab:
             "Name a folder of yours with --dir or DATALAB_DIR.",
         )
 
-    def _servers(self, state: State) -> tuple[Minio, Postgres, Issuer]:
-        return (
-            Minio(self.folder, state.root),
+    def _servers(self, state: State) -> Servers:
+        notify = rabbitmq.minio_environment(self.folder, state.broker) if state.broker else {}
+        return Servers(
+            Minio(self.folder, state.root, notify),
             Postgres(self.folder, state.passwords),
             Issuer(self.folder),
+            Internet(self.folder, state.proxy_password, state.upstream),
+            Rabbit(self.folder, state.broker) if state.broker else None,
         )
 
     def running(self) -> dict[str, str | None]:
@@ -173,33 +211,32 @@ class Datalab:
 
         A server whose process lives but that does not answer counts as not running.
         """
-        state = self.state()
-        if state is None:
-            return {"MinIO": None, "PostgreSQL": None, "token issuer": None}
-        minio, database, issuer = self._servers(state)
+        state = self.state() or State.new()
         return {
-            "MinIO": f"127.0.0.1:{state.port}" if self._serves(minio, state.port) else None,
-            "PostgreSQL": f"127.0.0.1:{state.postgres_port}"
-            if self._serves(database, state.postgres_port)
-            else None,
-            "token issuer": f"127.0.0.1:{state.issuer_port}"
-            if self._serves(issuer, state.issuer_port)
-            else None,
+            server.server.name: f"127.0.0.1:{port}" if self._serves(server, port) else None
+            for server, port in self._servers(state).ports(state).items()
         }
 
     def lives(self) -> bool:
         """Whether a server process is there, answering or not."""
         state = self.state()
-        return state is not None and any(s.server.process() for s in self._servers(state))
+        return state is not None and any(
+            server.server.process() for server in self._servers(state).ports(state)
+        )
 
     @staticmethod
-    def _serves(server: Minio | Postgres | Issuer, port: int) -> bool:
+    def _serves(server: AnyServer, port: int) -> bool:
         return port != 0 and server.server.process() is not None and server.answers(port)
 
     # -- up and down ---------------------------------------------------------------
 
-    def up(self) -> bool:
+    def up(self, broker: bool = False) -> bool:
         """Start what does not run; what the student stored stays.
+
+        Parameters
+        ----------
+        broker
+            With RabbitMQ, from now on: later starts of this datalab start it, too.
 
         Returns
         -------
@@ -207,6 +244,7 @@ class Datalab:
             False if all of it ran already.
         """
         self.state()  # refuses a folder that is not ours before anything is written to it
+        internet.wanted()
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.folder.chmod(self.folder.stat().st_mode & 0o700)  # it was there: keep others out
@@ -216,54 +254,90 @@ class Datalab:
             raise self._unusable(error) from error
         with self._alone():
             state = self.state() or State.new()
+            if broker and not state.broker:
+                rabbitmq.find()  # or the reason why not, before anything is changed
+                state = replace(state, broker=rabbitmq.Settings.new())
             try:
                 self._save(state)
                 (self.folder / "logs").mkdir(mode=0o700, exist_ok=True)
             except OSError as error:
                 raise self._unusable(error) from error
+            state = self._with_upstream(state)
             if all(self.running().values()) and state.furnished:
-                self._renew_token(state)
+                self._renew_token(self._with_internet(state))
                 return False
             programs = binaries.find_all()
             with console.status("Starting the datalab…"):
                 self._start(state, programs)
             return True
 
+    def _with_upstream(self, state: State) -> State:
+        """Note the machine's proxy; a server that goes through another one is stopped."""
+        inner = self._servers(state).internet
+        upstream = internet.upstream_of(os.environ)
+        if upstream in (state.upstream, inner.url(state.internet_port)):
+            return state  # the second: this is a shell of the datalab
+        inner.server.stop()
+        state = replace(state, upstream=upstream)
+        self._save(state)
+        return state
+
+    def _with_internet(self, state: State) -> State:
+        chosen = internet.choose(state.upstream, self.folder / "certs" / "bundle.pem")
+        state = replace(state, internet=chosen)
+        self._save(state)
+        return state
+
     def _alone(self) -> AbstractContextManager[None]:
         return held(self._lock, f"Another command is at work on {self.folder}")
 
     def _start(self, state: State, programs: dict[str, Path]) -> None:
-        trust.make_certificates(self.folder / "certs")
+        trust.make_certificates(self.folder / "certs", internet.HOSTS)
         trust.write_bundle(self.folder / "certs", os.environ)
         self._put_on_path(programs["mc"])
         duckdb_extensions.install()
-        minio, database, issuer = self._servers(state)
-        started: list[Minio | Postgres | Issuer] = []
+        servers = self._servers(state)
+        started: list[AnyServer] = []
+
+        def begin(server: AnyServer) -> None:
+            server.server.stop()  # alive and deaf
+            started.append(server)
+
         try:
-            if not self._serves(issuer, state.issuer_port):
-                issuer.server.stop()
-                started.append(issuer)
-                known = state.issuer_port
-                state = replace(state, issuer_port=issuer.start(known))
+            # MinIO learns the addresses of the issuer and of the broker at its own start
+            if not self._serves(servers.issuer, state.issuer_port):
+                begin(servers.issuer)
+                port = servers.issuer.start(state.issuer_port)
+                if port != state.issuer_port:
+                    servers.minio.server.stop()
+                state = replace(state, issuer_port=port)
                 self._save(state)
-                if state.issuer_port != known:
-                    minio.server.stop()  # it asks at the old address
-            if not self._serves(minio, state.port):
-                minio.server.stop()  # alive and deaf
-                started.append(minio)
-                port, console_port = minio.start(
+            broker = servers.broker
+            if broker and not self._serves(broker, broker.settings.port):
+                begin(broker)
+                servers.minio.server.stop()
+                state = replace(state, broker=broker.start())
+                self._save(state)
+                servers = self._servers(state)
+            if not self._serves(servers.minio, state.port):
+                begin(servers.minio)
+                port, console_port = servers.minio.start(
                     programs["minio"], state.port, state.console_port, state.issuer_port
                 )
                 state = replace(state, port=port, console_port=console_port)
                 self._save(state)
-            if not self._serves(database, state.postgres_port):
-                database.server.stop()
-                started.append(database)
-                state = replace(state, postgres_port=database.start(state.postgres_port))
+            if not self._serves(servers.postgres, state.postgres_port):
+                begin(servers.postgres)
+                state = replace(state, postgres_port=servers.postgres.start(state.postgres_port))
                 self._save(state)
+            if not self._serves(servers.internet, state.internet_port):
+                begin(servers.internet)
+                state = replace(state, internet_port=servers.internet.start(state.internet_port))
+                self._save(state)
+            state = self._with_internet(state)
             if not state.furnished:
-                database.furnish(state.postgres_port)
-                minio.furnish(programs["mc"], state.port, state.student)
+                servers.postgres.furnish(state.postgres_port)
+                servers.minio.furnish(programs["mc"], state.port, state.student)
                 state = replace(state, furnished=True)
                 self._save(state)
             self._renew_token(state)
@@ -299,7 +373,7 @@ class Datalab:
         expires = state.token.expires if state.token else None
         if expires and expires - datetime.now(UTC) > RENEW_BEFORE:
             return state
-        minio, *_ = self._servers(state)
+        minio = self._servers(state).minio
         state = replace(state, token=minio.token(state.port, state.student))
         self._save(state)
         return state
@@ -318,7 +392,7 @@ class Datalab:
         if state is None:
             return False
         with self._alone():
-            stopped = [server.server.stop() for server in self._servers(state)]
+            stopped = [server.server.stop() for server in self._servers(state).ports(state)]
         return any(stopped)
 
     def reset(self) -> None:
@@ -331,7 +405,7 @@ class Datalab:
             assert state is not None
             # each step leaves what the next `up` can start from, should this be killed
             self._save(replace(state, token=None, furnished=False))
-            for name in ("minio", "postgres", "mc"):  # never the folder as a whole
+            for name in ("minio", "postgres", "rabbitmq", "mc"):  # never the folder as a whole
                 discarded = self.folder / f"{name}.discarded"
                 if discarded.exists():
                     shutil.rmtree(discarded)
@@ -345,6 +419,8 @@ class Datalab:
                     console_port=state.console_port,
                     postgres_port=state.postgres_port,
                     issuer_port=state.issuer_port,
+                    internet_port=state.internet_port,
+                    broker=state.broker and state.broker.renewed(),
                 )
             )
 
@@ -376,17 +452,25 @@ class Datalab:
                 )
             state = self._renew_token(state)
         assert state.token is not None
-        return student_environment(
+        values = student_environment(
             self.folder,
             state.token,
             state.port,
             state.postgres_port,
             state.passwords.student,
+            state.broker,
         )
+        own = self._servers(state).internet.url(state.internet_port)
+        chosen = internet.wanted()
+        if (state.internet if chosen == "auto" else chosen) == "local":
+            values |= dict.fromkeys(internet.PROXY_VARIABLES, own)
+        elif internet.upstream_of(os.environ) == own:  # a shell of this datalab
+            values |= dict.fromkeys(internet.PROXY_VARIABLES, state.upstream or None)
+        return values
 
 
 @contextmanager
-def temporary() -> Iterator[Datalab]:
+def temporary(broker: bool = False) -> Iterator[Datalab]:
     """A datalab of one's own, gone with its data at the end, however the end comes.
 
     Even a ``kill -9`` of this process leaves nothing behind: a second process waits for
@@ -402,7 +486,7 @@ def temporary() -> Iterator[Datalab]:
     )
     lab = Datalab(folder)
     try:
-        lab.up()
+        lab.up(broker)
         yield lab
     finally:
         assert caretaker.stdin is not None

@@ -237,11 +237,11 @@ class Communes:
     codes: list[str]
     names: list[str]
     departments: Ints
-    """Position in `_departments()`."""
+    """Position in `list_departments()`."""
     population: Ints
 
 
-def _departments() -> list[Department]:
+def list_departments() -> list[Department]:
     """Parse DEPARTMENTS, ordered by code as text: 29, 2A, 2B, 30."""
     departments = []
     for line in DEPARTMENTS.strip().splitlines():
@@ -271,7 +271,7 @@ def _communes() -> Communes:
     names: list[str] = []
     departments: list[Ints] = []
     population: list[Ints] = []
-    for position, department in enumerate(_departments()):
+    for position, department in enumerate(list_departments()):
         count = department.communes
         # Insee numbered the communes of a department in the order of the alphabet; the
         # numbers of those that merged since are gaps. Overseas, two digits are left.
@@ -388,7 +388,7 @@ def _names() -> list[str]:
         for k in range(2)
         if i % 3 == 0
     }
-    names -= {department.prefecture_name for department in _departments()}
+    names -= {department.prefecture_name for department in list_departments()}
     names -= set(FAMILIAR.values())
     return sorted(names, key=_alphabetical)
 
@@ -414,7 +414,7 @@ def _region2019() -> pa.Table:
 
 def _departement2019() -> pa.Table:
     """List the departments: dep, reg, cheflieu (as above), libelle. 101 rows."""
-    departments = _departments()
+    departments = list_departments()
     return pa.table(
         {
             "dep": _texts(d.code for d in departments),
@@ -430,8 +430,8 @@ def _communes2019(communes: Communes) -> pa.Table:
     return pa.table(
         {
             "com": _texts(communes.codes),
-            "reg": _coded(communes.departments, [d.region for d in _departments()]),
-            "dep": _coded(communes.departments, [d.code for d in _departments()]),
+            "reg": _coded(communes.departments, [d.region for d in list_departments()]),
+            "dep": _coded(communes.departments, [d.code for d in list_departments()]),
             "libelle": _texts(communes.names),
         }
     )
@@ -510,7 +510,7 @@ def _filosofi(communes: Communes) -> pa.Table:
     households = np.maximum(communes.population * 100 // persons_in_100, 1)
     half_persons = communes.population * 2 * 97 // 100 - draws.integers(0, 3, count)
 
-    of_department = draws.integers(-1300, 1300, len(_departments()))
+    of_department = draws.integers(-1300, 1300, len(list_departments()))
     bell = draws.random((4, count))
     tail = draws.random(count)
     tail = tail * tail * tail * tail
@@ -591,8 +591,8 @@ def _deces(communes: Communes) -> pa.Table:
     columns = {
         "CODGEO": _texts(communes.codes),
         "LIBGEO": _texts(communes.names),
-        "REG": _coded(communes.departments, [d.region for d in _departments()]),
-        "DEP": _coded(communes.departments, [d.code for d in _departments()]),
+        "REG": _coded(communes.departments, [d.region for d in list_departments()]),
+        "DEP": _coded(communes.departments, [d.code for d in list_departments()]),
     }
     for year in range(10, 20):
         # Three uniforms of variance 1/12 each, doubled: the variance of a count.
@@ -661,7 +661,7 @@ def _bpe(communes: Communes) -> pa.Table:
     Source of the columns: Insee, Base permanente des équipements 2019.
     """
     draws = _draws(4)
-    departments = _departments()
+    departments = list_departments()
     regions = [line.split(" ", 1)[0] for line in REGIONS.strip().splitlines()]
     region_of = np.array([regions.index(d.region) for d in departments])
     by_region = np.argsort(region_of[communes.departments], kind="stable")

@@ -2,7 +2,7 @@
 
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import certifi
@@ -19,25 +19,34 @@ BUNDLE_VARIABLES = (
 )
 
 
-def make_certificates(folder: Path) -> None:
-    """Make an authority and a certificate of it for 127.0.0.1 and localhost, once.
+def make_certificates(folder: Path, hosts: Sequence[str]) -> None:
+    """Make an authority and its certificates, for 127.0.0.1 and for ``hosts``, once.
 
     ``folder`` then holds ``private.key`` and ``public.crt``, the names that MinIO looks
-    for, and ``ca.pem``. The authority's own key is forgotten: it signs nothing else.
+    for, ``internet.pem`` (key and certificate of ``hosts``), and ``ca.pem``. The
+    authority's own key is forgotten: it signs nothing else.
     """
-    if (folder / "ca.pem").exists():
+    complete = folder / "hosts"  # written last; for other hosts all is made anew
+    names = "\n".join(hosts)
+    if complete.exists() and complete.read_text() == names:
         return
     import trustme  # slow to import, and not needed to say `status`
 
     authority = trustme.CA(organization_name="Data in the Cloud, local datalab")
     certificate = authority.issue_cert("127.0.0.1", "localhost")
+    of_hosts = authority.issue_cert(*hosts)
     folder.mkdir(mode=0o700, exist_ok=True)
+    complete.unlink(missing_ok=True)
     key = folder / "private.key"
     key.touch(mode=0o600)
     certificate.private_key_pem.write_to_path(str(key))
     for number, part in enumerate(certificate.cert_chain_pems):
         part.write_to_path(str(folder / "public.crt"), append=number > 0)
+    pair = folder / "internet.pem"
+    pair.touch(mode=0o600)
+    of_hosts.private_key_and_cert_chain_pem.write_to_path(str(pair))
     authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    complete.write_text(names)
 
 
 def write_bundle(folder: Path, environment: Mapping[str, str]) -> Path:

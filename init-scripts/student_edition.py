@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 RECORD = ".student-edition.json"  # file name -> digest of what was put there
-BESIDE = ".new-version.ipynb"  # ending of what is put beside an edited notebook
+BESIDE = ".new-version"  # in the name of what is put beside an edited file
 
 
 def student_edition(notebook: dict[str, Any], solutions: bool = False) -> dict[str, Any]:
@@ -59,56 +59,62 @@ def _for_student(cell: dict[str, Any], solutions: bool) -> dict[str, Any]:
 
 
 def write_all(notebooks: Path, work: Path, solutions: bool = False) -> dict[str, str]:
-    """Write the student's edition of all notebooks of a folder, with their pictures.
+    """Write the student's edition of all notebooks of a folder, with their pictures and project.
 
     Parameters
     ----------
     notebooks
-        Folder of the source notebooks and of ``images/``.
+        Folder of the source notebooks, of ``images/`` and of ``project/``.
     work
         The student's folder; made if absent.
 
     Returns
     -------
     dict
-        What became of each notebook, by name: ``new``, ``updated``, ``up to date``,
-        ``kept`` (the student changed it) or ``kept; new version beside it``.
+        What became of each notebook and each file of the project, by name: ``new``,
+        ``updated``, ``up to date``, ``kept`` (the student changed it) or ``kept; new
+        version in …``, the name of what was put beside it.
     """
     work.mkdir(parents=True, exist_ok=True)
     outcome = {}
     with _only_one(work):
         record = _read_record(work / RECORD)
-        for source in sorted(notebooks.glob("*.ipynb")):
-            notebook = json.loads(source.read_text(encoding="utf-8"))
-            edition = student_edition(notebook, solutions)
-            content = (json.dumps(edition, indent=1, ensure_ascii=False) + "\n").encode()
-            outcome[source.name] = _put(work / source.name, content, record)
+        project = filter(Path.is_file, notebooks.glob("project/*"))
+        for source in sorted([*notebooks.glob("*.ipynb"), *project]):
+            content = source.read_bytes()
+            if source.suffix == ".ipynb":
+                edition = student_edition(json.loads(content), solutions)
+                content = (json.dumps(edition, indent=1, ensure_ascii=False) + "\n").encode()
+            name = str(source.relative_to(notebooks))
+            outcome[name] = _put(work, name, content, record)
             _replace(work / RECORD, json.dumps(record, indent=1).encode())
         if (notebooks / "images").is_dir():
             shutil.copytree(notebooks / "images", work / "images", dirs_exist_ok=True)
     return outcome
 
 
-def _put(target: Path, content: bytes, record: dict[str, str]) -> str:
+def _put(work: Path, name: str, content: bytes, record: dict[str, str]) -> str:
+    target = work / name
     new = digest(content)
-    old = record.get(target.name)
+    old = record.get(name)
     if not target.exists():
+        target.parent.mkdir(exist_ok=True)
         _replace(target, content)
-        record[target.name] = new
+        record[name] = new
         return "new"
     present = digest(target.read_bytes())
     if present == new:
-        record[target.name] = new
+        record[name] = new
         return "up to date"
     if present == old:
         _replace(target, content)
-        record[target.name] = new
+        record[name] = new
         return "updated"
     if new == old:
         return "kept"
     # edited here, and the course has another version than the one that was edited
-    beside = target.with_name(target.stem + BESIDE)
-    outcome = _put(beside, content, record)
+    beside = target.with_name(target.stem + BESIDE + target.suffix)
+    outcome = _put(work, str(beside.relative_to(work)), content, record)
     return "kept" if outcome == "kept" else f"kept; new version in {beside.name}"
 
 

@@ -23,6 +23,7 @@ OF_THE_COURSE = (
     *("S3_ENDPOINT", "NO_PROXY", "no_proxy"),
 )
 OF_A_MACHINE = ("DATALAB_DIR", "DATALAB_MINIO", "DATALAB_MC", "HTTPS_PROXY", "HTTP_PROXY")
+OF_A_MACHINE += ("https_proxy",)
 
 
 def shell(**changes: str | None) -> dict[str, str]:

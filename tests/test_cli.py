@@ -522,7 +522,7 @@ def kill(folder: Path, name: str) -> None:
 def test_servers_killed_are_seen_and_repaired_without_a_loss(lab: Path) -> None:
     before = up(lab)
     store(before)
-    labels = {"minio": "MinIO", "postgres": "PostgreSQL", "issuer": "token issuer"}
+    labels = {"minio": "MinIO", "postgres": "PostgreSQL", "issuer": "Token issuer"}
     for name, label in labels.items():
         kill(lab, name)
         done = call(lab, "status")

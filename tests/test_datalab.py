@@ -517,12 +517,12 @@ def test_other_users_see_no_file_that_holds_a_secret(state: State) -> None:
                 if "PRIVATE KEY" in text or any(secret in text for secret in secrets_of(state)):
                     assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
                     holders.add(file.name)
-    assert holders == {"datalab.json", "private.key"}
+    assert holders == {"datalab.json", "private.key", "internet.pem"}
 
 
 def test_no_secret_stands_in_a_log(state: State) -> None:
     logs = list((FOLDER / "logs").iterdir())
-    assert {log.name for log in logs} == {"issuer.log", "minio.log", "postgres.log"}
+    assert {log.stem for log in logs} == {"internet", "issuer", "minio", "postgres"}
     text = "".join(log.read_text(errors="replace") for log in logs)
     assert "ready to accept connections" in text
     assert not [secret for secret in secrets_of(state) if secret in text]
