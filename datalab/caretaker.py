@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from datalab import minio, postgres
+from datalab import minio, postgres, rabbitmq
 
 SECONDS = 10.0
 
@@ -27,6 +27,7 @@ def main() -> int:
     servers = (
         replace(minio.server(folder), stop_signal=signal.SIGKILL),
         replace(postgres.server(folder), stop_signal=signal.SIGQUIT),
+        replace(rabbitmq.server(folder), stop_signal=signal.SIGKILL),
     )
     deadline = time.monotonic() + SECONDS
     while True:

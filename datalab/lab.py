@@ -17,13 +17,14 @@ from typing import Any
 import psycopg
 from filelock import FileLock
 
-from datalab import binaries, duckdb_extensions, postgres, trust
+from datalab import binaries, duckdb_extensions, postgres, rabbitmq, trust
 from datalab.console import console, say
 from datalab.environment import student_environment
 from datalab.errors import DatalabError
 from datalab.locks import held
 from datalab.minio import STUDENT, Keys, Minio
 from datalab.postgres import Passwords, Postgres
+from datalab.rabbitmq import Rabbit
 from datalab.services import ServerExited
 
 FORMAT = 1  # of the folder; to be raised when an older datalab could not read it
@@ -49,6 +50,7 @@ class State:
     port: int = 0
     console_port: int = 0
     postgres_port: int = 0
+    broker: rabbitmq.Settings | None = None  # of a datalab with RabbitMQ
     furnished: bool = False  # accounts, buckets and samples are all there
     format: int = FORMAT
 
@@ -71,6 +73,8 @@ class State:
             expires = datetime.fromisoformat(values["token"].pop("expires"))
             values["token"] = Keys(**values["token"], expires=expires)
         values["passwords"] = Passwords(**values["passwords"])
+        if values.get("broker"):
+            values["broker"] = rabbitmq.Settings(**values["broker"])
         return cls(**values)
 
     def text(self) -> str:
@@ -159,8 +163,15 @@ class Datalab:
             "Name a folder of yours with --dir or DATALAB_DIR.",
         )
 
-    def _servers(self, state: State) -> tuple[Minio, Postgres]:
-        return Minio(self.folder, state.root), Postgres(self.folder, state.passwords)
+    def _servers(self, state: State) -> tuple[Minio | Postgres | Rabbit, ...]:
+        return (self._minio(state), Postgres(self.folder, state.passwords), *self._broker(state))
+
+    def _minio(self, state: State) -> Minio:
+        notify = rabbitmq.minio_environment(self.folder, state.broker) if state.broker else {}
+        return Minio(self.folder, state.root, notify)
+
+    def _broker(self, state: State) -> list[Rabbit]:
+        return [Rabbit(self.folder, state.broker)] if state.broker else []
 
     def running(self) -> dict[str, str | None]:
         """Where each server listens (``host:port``), None for one that does not run.
@@ -170,12 +181,10 @@ class Datalab:
         state = self.state()
         if state is None:
             return {"MinIO": None, "PostgreSQL": None}
-        minio, database = self._servers(state)
+        ports = [state.port, state.postgres_port, *([state.broker.port] if state.broker else [])]
         return {
-            "MinIO": f"127.0.0.1:{state.port}" if self._serves(minio, state.port) else None,
-            "PostgreSQL": f"127.0.0.1:{state.postgres_port}"
-            if self._serves(database, state.postgres_port)
-            else None,
+            server.server.name: f"127.0.0.1:{port}" if self._serves(server, port) else None
+            for server, port in zip(self._servers(state), ports, strict=True)
         }
 
     def lives(self) -> bool:
@@ -184,13 +193,18 @@ class Datalab:
         return state is not None and any(s.server.process() for s in self._servers(state))
 
     @staticmethod
-    def _serves(server: Minio | Postgres, port: int) -> bool:
+    def _serves(server: Minio | Postgres | Rabbit, port: int) -> bool:
         return port != 0 and server.server.process() is not None and server.answers(port)
 
     # -- up and down ---------------------------------------------------------------
 
-    def up(self) -> bool:
+    def up(self, broker: bool = False) -> bool:
         """Start what does not run; what the student stored stays.
+
+        Parameters
+        ----------
+        broker
+            With RabbitMQ, from now on: later starts of this datalab start it, too.
 
         Returns
         -------
@@ -207,6 +221,9 @@ class Datalab:
             raise self._unusable(error) from error
         with self._alone():
             state = self.state() or State.new()
+            if broker and not state.broker:
+                rabbitmq.find()  # or the reason why not, before anything is changed
+                state = replace(state, broker=rabbitmq.Settings.new())
             try:
                 self._save(state)
                 (self.folder / "logs").mkdir(mode=0o700, exist_ok=True)
@@ -228,9 +245,18 @@ class Datalab:
         trust.write_bundle(self.folder / "certs", os.environ)
         self._put_on_path(programs["mc"])
         duckdb_extensions.install()
-        minio, database = self._servers(state)
-        started: list[Minio | Postgres] = []
+        database = Postgres(self.folder, state.passwords)
+        started: list[Minio | Postgres | Rabbit] = []
         try:
+            for rabbit in self._broker(state):
+                if not self._serves(rabbit, rabbit.settings.port):
+                    # MinIO learns the broker's address at its own start
+                    self._minio(state).server.stop()
+                    rabbit.server.stop()
+                    started.append(rabbit)
+                    state = replace(state, broker=rabbit.start())
+                    self._save(state)
+            minio = self._minio(state)
             if not self._serves(minio, state.port):
                 minio.server.stop()  # alive and deaf
                 started.append(minio)
@@ -280,7 +306,7 @@ class Datalab:
         expires = state.token.expires if state.token else None
         if expires and expires - datetime.now(UTC) > RENEW_BEFORE:
             return state
-        minio, _ = self._servers(state)
+        minio = self._minio(state)
         state = replace(state, token=minio.token(state.port, state.student))
         self._save(state)
         return state
@@ -312,7 +338,7 @@ class Datalab:
             assert state is not None
             # each step leaves what the next `up` can start from, should this be killed
             self._save(replace(state, token=None, furnished=False))
-            for name in ("minio", "postgres", "mc"):  # never the folder as a whole
+            for name in ("minio", "postgres", "rabbitmq", "mc"):  # never the folder as a whole
                 discarded = self.folder / f"{name}.discarded"
                 if discarded.exists():
                     shutil.rmtree(discarded)
@@ -325,6 +351,7 @@ class Datalab:
                     port=state.port,
                     console_port=state.console_port,
                     postgres_port=state.postgres_port,
+                    broker=state.broker and state.broker.renewed(),
                 )
             )
 
@@ -362,11 +389,12 @@ class Datalab:
             state.port,
             state.postgres_port,
             state.passwords.student,
+            state.broker,
         )
 
 
 @contextmanager
-def temporary() -> Iterator[Datalab]:
+def temporary(broker: bool = False) -> Iterator[Datalab]:
     """A datalab of one's own, gone with its data at the end, however the end comes.
 
     Even a ``kill -9`` of this process leaves nothing behind: a second process waits for
@@ -382,7 +410,7 @@ def temporary() -> Iterator[Datalab]:
     )
     lab = Datalab(folder)
     try:
-        lab.up()
+        lab.up(broker)
         yield lab
     finally:
         assert caretaker.stdin is not None
