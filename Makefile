@@ -19,7 +19,7 @@ help:  ## list these commands
 	    while IFS='|' read -r name text; do printf '  make %-6s %s\n' "$$name" "$$text"; done
 
 book: $(VENV)/ready _build/run-with _build/styled-with  ## run every notebook on a local S3 store, build the HTML
-	@DATALAB_INTERNET=local $(PYTHON) -m datalab run -- jupyter-book build . -W -n --keep-going
+	@DATALAB_INTERNET=local $(PYTHON) -m datalab run --with available -- jupyter-book build . -W -n --keep-going
 	@echo "The book is in $(CURDIR)/_build/html/index.html; 'make serve' shows it in a browser."
 
 serve: $(VENV)/ready  ## show the book in a browser, on 127.0.0.1
@@ -29,7 +29,7 @@ serve: $(VENV)/ready  ## show the book in a browser, on 127.0.0.1
 
 lab: $(VENV)/ready  ## JupyterLab on the local datalab, as a student (FOLDER=notebooks: as an author)
 	@$(if $(filter work,$(FOLDER)),$(PYTHON) init-scripts/student_edition.py notebooks work)
-	@$(PYTHON) -m datalab up
+	@$(PYTHON) -m datalab up --with available
 	@echo "The datalab runs until: $(PYTHON) -m datalab down"
 	@$(PYTHON) -m datalab run -- jupyter lab --ServerApp.root_dir=$(FOLDER) \
 	    $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_OPTIONS)

@@ -15,6 +15,7 @@ import pytest
 from nbmake.nb_run import NotebookRun
 from nbmake.pytest_items import NotebookFailedException, NotebookItem
 
+from datalab import rabbitmq
 from datalab.environment import apply
 from datalab.errors import DatalabError
 from datalab.lab import Datalab, temporary
@@ -32,7 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
     capture = config.pluginmanager.getplugin("capturemanager")
     try:
         with capture.global_and_fixture_disabled():  # building MinIO takes minutes, and says so
-            lab = stack.enter_context(temporary())
+            lab = stack.enter_context(temporary(broker=rabbitmq.available()))
     except DatalabError as error:
         raise pytest.UsageError(str(error)) from None
     environment = apply(lab.environment(), os.environ)

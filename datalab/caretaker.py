@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from datalab import internet, issuer, minio, postgres
+from datalab import internet, issuer, minio, postgres, rabbitmq
 
 SECONDS = 10.0
 
@@ -29,6 +29,7 @@ def main() -> int:
         replace(internet.server(folder), stop_signal=signal.SIGKILL),
         replace(postgres.server(folder), stop_signal=signal.SIGQUIT),
         issuer.server(folder),
+        replace(rabbitmq.server(folder), stop_signal=signal.SIGKILL),
     )
     deadline = time.monotonic() + SECONDS
     while True:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
-from datalab import internet
+from datalab import internet, rabbitmq
 from datalab.console import console, say
 from datalab.environment import apply, search_path
 from datalab.errors import DatalabError
@@ -75,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     command = commands.add_parser("up", help="start the services, or say that they run")
+    _offer_broker(command)
     command.set_defaults(act=_up)
     command = commands.add_parser("down", help="stop the services; the data stays")
     command.set_defaults(act=_down)
@@ -86,10 +87,11 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "run",
         help="run a command in that environment",
-        usage="python -m datalab run -- CMD [ARG ...]",
+        usage="python -m datalab run [--with SERVICE] -- CMD [ARG ...]",
         description="Run a command in the environment of a service: on the running datalab "
         "or, if none runs, on one of its own that is removed after.",
     )
+    _offer_broker(command)
     command.add_argument("command", nargs=argparse.REMAINDER, metavar="CMD")
     command.set_defaults(act=_run, parser=command)
     command = commands.add_parser("reset", help="back to the samples; deletes what was stored")
@@ -98,9 +100,25 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _offer_broker(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--with",
+        dest="services",
+        action="append",
+        choices=["rabbitmq", "available"],
+        default=[],
+        help="with RabbitMQ, which must be on this machine; or with what this machine has",
+    )
+
+
+def _broker_wanted(given: argparse.Namespace) -> bool:
+    return "rabbitmq" in given.services or ("available" in given.services and rabbitmq.available())
+
+
 def _up(given: argparse.Namespace) -> int:
     lab = Datalab(given.dir)
-    say("The datalab is ready." if lab.up() else "The datalab runs already.")
+    started = lab.up(broker=_broker_wanted(given))
+    say("The datalab is ready." if started else "The datalab runs already.")
     _print_addresses(lab)
     return 0
 
@@ -135,6 +153,7 @@ def _print_addresses(lab: Datalab) -> None:
         "PostgreSQL": running["PostgreSQL"],
         "token issuer": running["Token issuer"],
         "internet": running["Internet"] and _internet(state),
+        **({"RabbitMQ": running["RabbitMQ"]} if "RabbitMQ" in running else {}),
         "folder": lab.folder,
     }
     if state.token and state.token.expires:
@@ -165,11 +184,17 @@ def _run(given: argparse.Namespace) -> int:
     if not command:
         given.parser.error("name the command to run: python -m datalab run -- CMD [ARG ...]")
     lab = Datalab(given.dir)
-    if any(lab.running().values()):
+    running = lab.running()
+    if any(running.values()):
+        if "rabbitmq" in given.services and "RabbitMQ" not in running:
+            raise DatalabError(
+                f"The datalab in {lab.folder} runs without RabbitMQ.",
+                "Add it with: python -m datalab up --with rabbitmq",
+            )
         return _run_on(lab, command)
     if command[0] != "mc":  # which comes with the datalab
         _program(command[0], search_path(lab.folder))  # before seconds are spent on a start
-    with temporary() as lab:
+    with temporary(_broker_wanted(given)) as lab:
         return _run_on(lab, command)
 
 

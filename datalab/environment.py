@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from datalab import postgres
+from datalab import postgres, rabbitmq
 from datalab.issuer import token_file
 from datalab.minio import COLLEAGUE, PROJECT, REGION, SCRATCH, STUDENT, Keys
 from datalab.strays import is_owned
@@ -13,14 +13,19 @@ from datalab.trust import BUNDLE_VARIABLES
 
 
 def student_environment(
-    folder: Path, token: Keys, port: int, postgres_port: int, postgres_password: str
+    folder: Path,
+    token: Keys,
+    port: int,
+    postgres_port: int,
+    postgres_password: str,
+    broker: rabbitmq.Settings | None = None,
 ) -> dict[str, str | None]:
     """What differs from the present environment; None stands for a variable to unset.
 
     The names and forms are those that Onyxia injects (chart ``jupyter-python``): the
     endpoint bare in ``AWS_S3_ENDPOINT``, as a URL with a slash at the end in the others.
-    MY_BUCKET, SCRATCH_BUCKET, PROJECT_BUCKET, the token files and those about trust are this
-    course's additions.
+    MY_BUCKET, SCRATCH_BUCKET, PROJECT_BUCKET, the token files, those about trust and those
+    about the broker, where there is one, are this course's additions.
     """
     host = f"127.0.0.1:{port}"
     url = f"https://{host}/"
@@ -51,6 +56,9 @@ def student_environment(
         "PGPASSWORD": postgres_password,
         "PGDATABASE": postgres.STUDENT,
         "PATH": search_path(folder),
+        "AMQP_URL": broker.url() if broker else None,
+        "AMQP_EXCHANGE": rabbitmq.EXCHANGE if broker else None,
+        "NOTIFICATION_ARN": rabbitmq.NOTIFICATION_ARN if broker else None,
     }
     values |= dict.fromkeys(BUNDLE_VARIABLES, bundle)
     for name in ("NO_PROXY", "no_proxy"):

@@ -6,10 +6,12 @@ import ssl
 import subprocess
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from datalab import issuer
@@ -116,12 +118,17 @@ class Minio:
         The datalab's folder; data go into ``minio/``.
     root
         Keys of the administrator, never given to students.
+    settings
+        Further variables of the server, ``MINIO_…``.
     """
 
-    def __init__(self, folder: Path, root: Keys) -> None:
+    def __init__(
+        self, folder: Path, root: Keys, settings: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self.server = server(folder)
         self.certificates = folder / "certs"
         self.root = root
+        self.settings = settings
 
     def start(
         self, program: Path, port: int, console_port: int, issuer_port: int
@@ -158,6 +165,7 @@ class Minio:
     def _environment(self, issuer_port: int) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("MINIO_")}
         return kept | {
+            **self.settings,
             "MINIO_ROOT_USER": self.root.access_key,
             "MINIO_ROOT_PASSWORD": self.root.secret_key,
             "MINIO_UPDATE": "off",

@@ -12,7 +12,14 @@ def secrets_of(lab: Datalab) -> dict[str, str]:
     """What nobody but the lab's user may read, by name."""
     state = lab.state()
     assert state is not None and state.token is not None
-    return {
+    broker = {}
+    if state.broker:
+        broker = {
+            "RabbitMQ's student password": state.broker.student_password,
+            "RabbitMQ's publisher password": state.broker.publisher_password,
+            "RabbitMQ's cookie": state.broker.cookie,
+        }
+    return broker | {
         "the administrator's secret key": state.root.secret_key,
         "the administrator's access key": state.root.access_key,
         "the student's permanent secret key": state.student.secret_key,

@@ -1,0 +1,504 @@
+"""The program of chapter 8: a catalogue that follows a bucket, and loses and doubles nothing."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import boto3
+import numpy as np
+import pika
+import pystac
+import pytest
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from rasterio.io import MemoryFile
+from rasterio.transform import from_origin
+
+from datalab import rabbitmq
+from datalab.environment import apply
+from datalab.lab import Datalab, temporary
+
+PROGRAM = Path(__file__).resolve().parent.parent / "notebooks"
+sys.path.append(str(PROGRAM))
+from catalogue.consumer import Consumer  # noqa: E402
+from catalogue.images import MEDIATYPE, item_id  # noqa: E402
+from catalogue.messages import Malformed, changes  # noqa: E402
+from catalogue.storage import Storage  # noqa: E402
+
+COG = {MEDIATYPE: "COG"}
+WRITERS = 6
+needs_broker = pytest.mark.skipif(
+    not rabbitmq.available(),
+    reason="RabbitMQ is not on this machine (Debian: the package rabbitmq-server)",
+)
+
+
+def geotiff(
+    west: float = 6, north: float = 46, driver: str = "COG", size: int = 16, **tags: str
+) -> bytes:
+    """A raster of one degree."""
+    shape = {"width": size, "height": size, "count": 1, "dtype": "int16", "compress": "deflate"}
+    place = {"crs": "EPSG:4326", "transform": from_origin(west, north, 1 / size, 1 / size)}
+    with MemoryFile() as memory:
+        with memory.open(driver=driver, **shape, **place) as raster:
+            raster.update_tags(**tags)
+            raster.write(np.ones((1, size, size), "int16"))
+        return bytes(memory.getbuffer())
+
+
+# -- messages -------------------------------------------------------------------------
+
+# as sent by the MinIO that the datalab builds, shortened
+MINIO = {
+    "EventName": "s3:ObjectCreated:Put",
+    "Key": "student/tiles/a b+é%.tif",
+    "Records": [
+        {
+            "eventSource": "minio:s3",
+            "eventName": "s3:ObjectCreated:Put",
+            "s3": {
+                "bucket": {"name": "student"},
+                "object": {
+                    "key": "tiles%2Fa+b%2B%C3%A9%25.tif",
+                    "userMetadata": {
+                        "X-Amz-Meta-Fairease.catalog.mediatype": "COG",
+                        "content-type": "image/tiff",
+                    },
+                },
+            },
+        }
+    ],
+}
+# after Ceph's documentation
+CEPH = {
+    "Records": [
+        {
+            "eventVersion": "2.1",
+            "eventSource": "ceph:s3",
+            "eventName": "ObjectCreated:Put",
+            "s3": {
+                "configurationId": "catalogue",
+                "bucket": {"name": "student", "id": "b5.1"},
+                "object": {
+                    "key": "tiles/a b+é%.tif",
+                    "metadata": [{"key": "x-amz-meta-fairease.catalog.mediatype", "val": "COG"}],
+                    "tags": [],
+                },
+            },
+            "eventId": "1732181876.5",
+            "opaqueData": "",
+        }
+    ]
+}
+
+
+@pytest.mark.parametrize("message", [MINIO, CEPH], ids=["MinIO", "Ceph"])
+def test_both_stores_messages_say_the_same(message: dict) -> None:
+    (change,) = changes(json.dumps(message).encode())
+    assert change.bucket == "student"
+    assert change.key == "tiles/a b+é%.tif"
+    assert change.event == "ObjectCreated:Put"
+    assert change.metadata == COG
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"\xff", b"[]", b"{}", b'{"Records": 1}', b'{"Records": [{}]}', b'{"Records": [null]}'],
+)
+def test_anything_else_is_malformed(body: bytes) -> None:
+    with pytest.raises(Malformed, match="the message is not"):
+        changes(body)
+
+
+def test_no_two_objects_share_an_item() -> None:
+    names = ["a.tif", "a/b.tif", "a~2Fb.tif", "a%2Fb.tif", "a_b.tif", "A.tif", "a.tif.tif", "é.tif"]
+    assert len({item_id(name) for name in names}) == len(names)
+    assert all(set(item_id(name)) <= {*"ab~ACFE2579._3tif"} for name in names)
+
+
+# -- objects and catalogue, on the datalab of the run -----------------------------------
+
+
+@pytest.fixture
+def storage(request: pytest.FixtureRequest) -> Iterator[Storage]:
+    prefix = f"test-{request.node.name[:30].strip('[')}-{os.getpid()}/"
+    bucket = os.environ["MY_BUCKET"]
+    yield Storage(boto3.client("s3"), bucket, f"{prefix}tiles/", f"{prefix}catalogue/")
+    boto3.resource("s3").Bucket(bucket).objects.filter(Prefix=prefix).delete()
+
+
+def put(storage: Storage, name: str, body: bytes, metadata: dict = COG) -> str:
+    key = storage.images + name
+    storage.s3.put_object(Bucket=storage.bucket, Key=key, Body=body, Metadata=metadata)
+    return key
+
+
+def stored(storage: Storage) -> dict[str, bytes]:
+    """The catalogue's files, by path within it."""
+    keys = storage._list(storage.catalogue)
+    read = storage.s3.get_object
+    return {
+        key.removeprefix(storage.catalogue): read(Bucket=storage.bucket, Key=key)["Body"].read()
+        for key in keys
+    }
+
+
+class S3(pystac.stac_io.DefaultStacIO):
+    def read_text(self, source: Any, *args: Any, **kwargs: Any) -> str:
+        assert str(source).startswith("s3://"), f"{source} is read over the network"
+        bucket, _, key = str(source).removeprefix("s3://").partition("/")
+        return boto3.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read().decode()
+
+
+def opened(storage: Storage) -> pystac.Catalog:
+    url = f"s3://{storage.bucket}/{storage.catalogue}catalog.json"
+    return pystac.Catalog.from_file(url, stac_io=S3())
+
+
+def test_an_item_says_what_the_header_says(storage: Storage) -> None:
+    key = put(storage, "a b.tif", geotiff(6, 46, TIFFTAG_DATETIME="2021:04:22 10:00:00"))
+    assert storage.update([key]).catalogued == [key]
+    catalogue = opened(storage)
+    assert catalogue.validate_all() == 1  # it counts the items
+    (item,) = catalogue.get_items(recursive=True)
+    assert item.bbox == [6, 45, 7, 46]
+    assert item.datetime.isoformat() == "2021-04-22T10:00:00+00:00"
+    collection = item.get_collection()
+    assert collection.extent.spatial.bboxes == [[6, 45, 7, 46]]
+    assert item.assets["image"].get_absolute_href() == f"s3://{storage.bucket}/{key}".replace(
+        " ", "%20"
+    )
+
+
+REFUSED = {
+    "text.tif": (b"no raster" * 30, COG, "no GeoTIFF header in its first 131072 bytes"),
+    "empty.tif": (b"", COG, "the object is empty"),
+    "cut.tif": (geotiff()[:200], COG, "no GeoTIFF header in its first 131072 bytes"),
+    "plain.tif": (geotiff(driver="GTiff", size=600), COG, "not a cloud-optimised GeoTIFF: "),
+    "unmarked.tif": (geotiff(), {}, f"its metadata {MEDIATYPE} is absent, not 'COG'"),
+    "zarr.tif": (geotiff(), {MEDIATYPE: "Zarr"}, f"its metadata {MEDIATYPE} is 'Zarr', not 'COG'"),
+    "notes.txt": (b"hello", COG, "its key does not end in .tif"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_no_image_is_refused_with_its_reason(storage: Storage, name: str) -> None:
+    body, metadata, reason = REFUSED[name]
+    put(storage, name, geotiff())
+    key = put(storage, name, body, metadata)
+    report = storage.update([key])
+    assert report.refused[key].startswith(reason)
+    assert list(opened(storage).get_items(recursive=True)) == []
+
+
+def test_changes_in_any_order_and_a_rebuild_end_in_the_same_bytes(storage: Storage) -> None:
+    keys = [put(storage, f"{n}/x.tif", geotiff(n, n)) for n in range(5)]
+    storage.update(keys)
+    put(storage, "1/x.tif", geotiff(20, 20))
+    put(storage, "2/x.tif", b"broken")
+    storage.s3.delete_object(Bucket=storage.bucket, Key=keys[0])
+    for key in (keys[2], keys[1], keys[2], keys[0], keys[1]):
+        storage.update([key])
+    followed = stored(storage)
+    assert len(followed) == 2 + 3
+    storage.s3.put_object(
+        Bucket=storage.bucket, Key=storage.item_key("stray"), Body=b"{}"
+    )  # of a follower killed half-way
+    storage.rebuild()
+    assert stored(storage) == followed
+    assert opened(storage).validate_all() == 3
+    for key in keys:
+        storage.s3.delete_object(Bucket=storage.bucket, Key=key)
+    storage.update(keys)
+    assert sorted(stored(storage)) == ["catalog.json", "images/collection.json"]
+    assert opened(storage).validate_all() == 0
+
+
+# -- with a broker ---------------------------------------------------------------------
+
+
+class Follower:
+    """The program, following the queue in a process of its own."""
+
+    def __init__(self, environment: dict[str, str], storage: Storage) -> None:
+        self.environment, self.storage = environment, storage
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def command(self, *words: str) -> list[str]:
+        where = {"images": self.storage.images, "catalogue": self.storage.catalogue}
+        options = [f"--{name}={self.storage.bucket}/{prefix}" for name, prefix in where.items()]
+        return [sys.executable, "-m", "catalogue", *options, *words]
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            self.command("follow"),
+            cwd=PROGRAM,
+            env=self.environment,
+            stderr=open("/tmp/ch08/follower.log", "ab"),
+        )
+
+    def end(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+        self.process.wait(60)
+
+    def call(self, *words: str) -> str:
+        done = subprocess.run(
+            self.command(*words),
+            cwd=PROGRAM,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+def wait_until(happened: Any, what: str, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, f"still not so: {what}"
+        time.sleep(0.1)
+
+
+@contextmanager
+def a_lab_to_break() -> Iterator[tuple[Datalab, Follower]]:
+    """A datalab of its own, told of what happens below ``tiles/``, and a follower."""
+    with temporary(broker=True) as lab:
+        environment = apply(lab.environment(), os.environ)
+        s3 = boto3.client(
+            "s3",
+            endpoint_url=environment["AWS_ENDPOINT_URL"],
+            aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+            aws_session_token=environment["AWS_SESSION_TOKEN"],
+            verify=environment["AWS_CA_BUNDLE"],
+            config=Config(connect_timeout=2, read_timeout=20, retries={"total_max_attempts": 1}),
+        )
+        follower = Follower(environment, Storage(s3, "student", "tiles/", "catalogue/"))
+        follower.start()
+        consumer = consumer_of(follower)
+        wait_until(lambda: exists(consumer), "the follower has made its queue")
+        rule = {"Name": "prefix", "Value": "tiles/"}
+        target = {
+            "QueueArn": environment["NOTIFICATION_ARN"],
+            "Events": ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"],
+            "Filter": {"Key": {"FilterRules": [rule]}},
+        }
+        s3.put_bucket_notification_configuration(
+            Bucket="student", NotificationConfiguration={"QueueConfigurations": [target]}
+        )
+        try:
+            yield lab, follower
+        finally:
+            with suppress(ProcessLookupError):
+                follower.process.kill()
+            follower.process.wait()
+
+
+def consumer_of(follower: Follower) -> Consumer:
+    url, storage = follower.environment["AMQP_URL"], follower.storage
+    exchange = follower.environment["AMQP_EXCHANGE"]
+    return Consumer(url, exchange, f"catalogue.{storage.bucket}/{storage.images}", storage)
+
+
+def exists(consumer: Consumer) -> bool:
+    with pika.BlockingConnection(pika.URLParameters(consumer.url)) as connection:
+        try:
+            connection.channel().queue_declare(consumer.queue, passive=True)
+            return True
+        except pika.exceptions.ChannelClosedByBroker:
+            return False
+
+
+def persistently(act: Any) -> None:
+    """What a careful writer does: again, until the store says that it is done."""
+    while True:
+        try:
+            act()
+            return
+        except (BotoCoreError, ClientError):
+            time.sleep(0.1)
+
+
+def a_history(seed: int) -> tuple[list[tuple[str, bytes | None, dict]], dict[str, str]]:
+    """Writes and deletes (body None) of 500 images, with 30 others; what is there at the end.
+
+    The second is, by key, the kind: ``image``, or the reason of its refusal.
+    """
+    chance = random.Random(seed)  # noqa: S311
+    # the place in the world tells the versions of an image apart
+    bodies = [geotiff(west, 40) for west in range(12)]
+    steps, final = [], {}
+    for number in range(500):
+        key = f"tiles/{number % 7}/tile {number:03}.tif"
+        own = [(key, chance.choice(bodies), COG)]
+        final[key] = "image"
+        if chance.random() < 0.4:
+            own.append((key, chance.choice(bodies), COG))
+        if chance.random() < 0.3:
+            own.append((key, None, COG))
+            del final[key]
+            if chance.random() < 0.3:
+                own.append((key, chance.choice(bodies), COG))
+                final[key] = "image"
+        steps.append(own)
+    for number in range(28):
+        name = list(REFUSED)[number % len(REFUSED)]
+        body, metadata, reason = REFUSED[name]
+        key = f"tiles/{number}-{name}"
+        steps.append([(key, body, metadata)])
+        final[key] = reason
+    merged = []
+    while steps:  # each image's own steps in their order, those of different images mixed
+        own = chance.choice(steps)
+        merged.append(own.pop(0))
+        if not own:
+            steps.remove(own)
+    return merged, final
+
+
+@needs_broker
+def test_nothing_is_lost_or_doubled_whatever_is_killed() -> None:
+    history, final = a_history(seed=8)
+    with a_lab_to_break() as (lab, follower):
+        state = lab.state()
+        broker, minio = lab._broker(state)[0], lab._minio(state)
+        waiting = lab.folder / "rabbitmq" / "undelivered"
+        program = minio.server.process().cmdline()[0]
+
+        def restart_follower() -> None:
+            for _ in range(3):
+                time.sleep(0.7)
+                follower.end(signal.SIGKILL)
+                follower.start()
+
+        def restart_broker() -> None:
+            broker.server.stop()
+            broker.start()
+
+        def kill_broker() -> None:
+            broker.server.process().kill()
+            broker.start()
+
+        def restart_minio() -> None:
+            minio.server.stop()
+            minio.start(Path(program), state.port, state.console_port)
+
+        def kill_minio() -> None:
+            minio.server.process().kill()
+            minio.start(Path(program), state.port, state.console_port)
+
+        s3, bucket = follower.storage.s3, follower.storage.bucket
+
+        def write(key: str, body: bytes | None, metadata: dict) -> None:
+            if body is None:
+                s3.delete_object(Bucket=bucket, Key=key)
+            else:
+                s3.put_object(Bucket=bucket, Key=key, Body=body, Metadata=metadata)
+
+        def write_part(part: list) -> None:
+            for step in part:
+                persistently(lambda step=step: write(*step))
+
+        disasters = [restart_follower, restart_broker, restart_minio, kill_broker, kill_minio]
+        disasters.append(restart_follower)
+        size = -(-len(history) // len(disasters))
+        for number, disaster in enumerate(disasters):
+            part = history[number * size : (number + 1) * size]
+            keys = sorted({key for key, *_ in part})
+            owned = [set(keys[first::WRITERS]) for first in range(WRITERS)]
+            with ThreadPoolExecutor(WRITERS) as writers:  # each writes its own objects, in order
+                written = [
+                    writers.submit(write_part, [step for step in part if step[0] in own])
+                    for own in owned
+                ]
+                disaster()
+            for writer in written:
+                writer.result()
+        assert lab.state().broker.port == state.broker.port
+
+        consumer = consumer_of(follower)
+        with pika.BlockingConnection(pika.URLParameters(consumer.url)) as connection:
+            connection.channel().basic_publish(consumer.exchange, "s3", b"no notification")
+        wait_until(lambda: not [p for p in waiting.rglob("*") if p.is_file()], "all is delivered")
+        follower.end(signal.SIGTERM)
+        follower.call("follow", "--idle=1")
+
+        followed = stored(follower.storage)
+        letters = {(letter.get("key"), letter["reason"]) for letter in consumer.dead_letters()}
+        images = [key for key, kind in final.items() if kind == "image"]
+        assert 300 < len(images) < 500  # there was something to lose, and to leave
+        linked = json.loads(followed["images/collection.json"])["links"]
+        names = [link["title"] for link in linked if link["rel"] == "item"]
+        assert sorted(names) == sorted(item_id(key.removeprefix("tiles/")) for key in images)
+
+        anew = Storage(s3, bucket, "tiles/", "rebuilt0/")  # as long, so links look the same
+        report = anew.rebuild()
+        assert stored(anew) == followed
+        assert letters == {*report.refused.items(), (None, "the message is not JSON")}
+        refused = {key: kind for key, kind in final.items() if kind != "image"}
+        assert report.refused.keys() == refused.keys()
+        assert all(report.refused[key].startswith(refused[key]) for key in refused)
+
+
+@needs_broker
+def test_one_follower_works_and_another_waits_and_a_lost_event_is_reconciled() -> None:
+    with a_lab_to_break() as (_, first):
+        second = Follower(first.environment, first.storage)
+        second.start()
+        try:
+            storage = first.storage
+            for number in range(20):
+                put(storage, f"{number}.tif", geotiff(number, 40))
+            count = lambda: len(storage._links())  # noqa: E731
+            wait_until(lambda: count() == 20, "the first follower catalogues all")
+            first.end(signal.SIGKILL)
+            put(storage, "20.tif", geotiff(20, 40))
+            wait_until(lambda: count() == 21, "the second takes over")
+            # an event that never came: the object arrives while nothing is told of it
+            nothing: dict = {}
+            storage.s3.put_bucket_notification_configuration(
+                Bucket=storage.bucket, NotificationConfiguration=nothing
+            )
+            put(storage, "21.tif", geotiff(21, 40))
+            time.sleep(4)  # longer than MinIO waits before it sends
+            assert count() == 21
+            second.call("reconcile")
+            wait_until(lambda: count() == 22, "the follower has rebuilt the catalogue")
+        finally:
+            second.process.kill()
+            second.process.wait()
+
+
+def test_commands_say_what_is_wrong(storage: Storage) -> None:
+    without = {name: value for name, value in os.environ.items() if name != "AMQP_URL"}
+    follower = Follower(without, storage)
+    cases = {
+        ("follow",): (1, "There is no broker here: AMQP_URL is not set."),
+        ("nonsense",): (2, "invalid choice"),
+    }
+    for words, (code, text) in cases.items():
+        done = subprocess.run(
+            follower.command(*words), cwd=PROGRAM, env=without, capture_output=True, text=True
+        )
+        assert (done.returncode, text in done.stderr) == (code, True), done.stderr
+        assert "Traceback" not in done.stderr
+    put(storage, "a.tif", geotiff())
+    assert "1 catalogued, 0 refused" in follower.call("rebuild")
+    broken = without | {"AWS_SECRET_ACCESS_KEY": "wrong"}
+    done = subprocess.run(
+        follower.command("rebuild"), cwd=PROGRAM, env=broken, capture_output=True, text=True
+    )
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "SignatureDoesNotMatch" in done.stderr
