@@ -29,7 +29,7 @@ from datalab.postgres import Passwords, Postgres
 from datalab.rabbitmq import Rabbit
 from datalab.services import ServerExited
 
-FORMAT = 2  # of the folder; to be raised when an older datalab could not read it
+FORMAT = 1  # of the folder; to be raised when an older datalab could not read it
 STATE = "datalab.json"
 RENEW_BEFORE = timedelta(days=1)
 PROJECT = Path(__file__).resolve().parent.parent
