@@ -74,7 +74,9 @@ EARTH_SCIENCE_POLICY = {
             "Effect": "Allow",
             "Principal": {"AWS": ["*"]},
             "Action": ["s3:GetObject"],
-            "Resource": [f"arn:aws:s3:::{EARTH_SCIENCE}/public*"],
+            "Resource": [
+                f"arn:aws:s3:::{EARTH_SCIENCE}/{prefix}*" for prefix in ("public/", "public-")
+            ],
         },
         {
             "Sid": "AnonymousListsPublic",
@@ -82,7 +84,7 @@ EARTH_SCIENCE_POLICY = {
             "Principal": {"AWS": ["*"]},
             "Action": ["s3:ListBucket"],
             "Resource": [f"arn:aws:s3:::{EARTH_SCIENCE}"],
-            "Condition": {"StringLike": {"s3:prefix": ["public*"]}},
+            "Condition": {"StringLike": {"s3:prefix": ["public/*", "public-*"]}},
         },
     ],
 }
