@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -25,6 +26,7 @@ SCRATCH = "student-scratch"
 COLLEAGUE = "colleague"
 COURSE_DATA = "donnees-insee"
 PROJECT = "projet-village"  # shared by student and colleague, named as on the SSP Cloud
+EARTH_SCIENCE = "earth-science"
 TOKEN_SECONDS = 7 * 24 * 3600
 
 # The buckets of which each person may do everything.
@@ -53,7 +55,11 @@ OF_EVERYBODY: list[dict[str, Any]] = [
         "Sid": "ReadTheCourseData",
         "Effect": "Allow",
         "Action": ["s3:GetObject", "s3:ListBucket", "s3:GetBucketLocation"],
-        "Resource": [f"arn:aws:s3:::{COURSE_DATA}", f"arn:aws:s3:::{COURSE_DATA}/*"],
+        "Resource": [
+            f"arn:aws:s3:::{bucket}{rest}"
+            for bucket in (COURSE_DATA, EARTH_SCIENCE)
+            for rest in ("", "/*")
+        ],
     },
     {
         "Sid": "ReadDiffusionOfEveryBucket",
@@ -69,6 +75,30 @@ OF_EVERYBODY: list[dict[str, Any]] = [
         "Condition": {"StringLike": {"s3:prefix": ["diffusion", "diffusion/*"]}},
     },
 ]
+
+# What everybody may read without a key, as on public buckets of scientific data.
+EARTH_SCIENCE_POLICY = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {
+            "Sid": "AnonymousReadsPublic",
+            "Effect": "Allow",
+            "Principal": {"AWS": ["*"]},
+            "Action": ["s3:GetObject"],
+            "Resource": [
+                f"arn:aws:s3:::{EARTH_SCIENCE}/{prefix}*" for prefix in ("public/", "public-")
+            ],
+        },
+        {
+            "Sid": "AnonymousListsPublic",
+            "Effect": "Allow",
+            "Principal": {"AWS": ["*"]},
+            "Action": ["s3:ListBucket"],
+            "Resource": [f"arn:aws:s3:::{EARTH_SCIENCE}"],
+            "Condition": {"StringLike": {"s3:prefix": ["public/*", "public-*"]}},
+        },
+    ],
+}
 
 SCRATCH_LIFECYCLE = {
     "Rules": [
@@ -233,14 +263,18 @@ class Minio:
     def furnish(self, mc: Path, port: int, student: Keys) -> None:
         """Make the buckets, the student's account and its rights, and put the samples."""
         from datalab.samples import MADE_UP, samples  # pandas is not needed to say `status`
+        from datalab.samples_earth import samples_earth
 
         s3 = self.client("s3", port, self.root)
         existing = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
-        for bucket in {STUDENT, SCRATCH, COLLEAGUE, PROJECT, COURSE_DATA} - existing:
+        buckets = {*chain(*OWN_BUCKETS.values()), COURSE_DATA, EARTH_SCIENCE}
+        for bucket in buckets - existing:
             s3.create_bucket(Bucket=bucket)
         s3.put_bucket_lifecycle_configuration(
             Bucket=SCRATCH, LifecycleConfiguration=SCRATCH_LIFECYCLE
         )
+
+        s3.put_bucket_policy(Bucket=EARTH_SCIENCE, Policy=json.dumps(EARTH_SCIENCE_POLICY))
 
         for person in OWN_BUCKETS:
             file = self.certificates.parent / f"{person}-policy.json"
@@ -256,14 +290,15 @@ class Minio:
             if "already" not in str(error):  # a start that was interrupted got this far
                 raise
 
-        for sample in samples():
-            s3.put_object(
-                Bucket=COURSE_DATA,
-                Key=sample.key,
-                Body=sample.content,
-                ContentType=sample.content_type,
-                Metadata=MADE_UP,
-            )
+        for bucket, made in ((COURSE_DATA, samples()), (EARTH_SCIENCE, samples_earth())):
+            for sample in made:
+                s3.put_object(
+                    Bucket=bucket,
+                    Key=sample.key,
+                    Body=sample.content,
+                    ContentType=sample.content_type,
+                    Metadata=MADE_UP,
+                )
         for key, text in COLLEAGUE_OBJECTS.items():
             s3.put_object(Bucket=COLLEAGUE, Key=key, Body=text.encode(), Metadata=MADE_UP)
 

@@ -32,6 +32,7 @@ from psycopg import sql
 from datalab import issuer, postgres
 from datalab.lab import Datalab, State
 from datalab.minio import Minio
+from datalab.samples_earth import GLODAP_KEY, ISD_KEY
 from tests.laptop import PROJECT, call, processes, program, shell
 
 FOLDER = Path(os.environ.get("TEST_DATALAB", "no datalab"))
@@ -272,6 +273,25 @@ def test_the_course_data_can_be_read_and_not_changed(s3: Any) -> None:
     assert s3.get_object(Bucket="donnees-insee", Key=REGIONS)["Body"].read() == read
 
 
+def test_the_tables_of_the_earth_sciences_are_marked_and_public_only_in_part(s3: Any) -> None:
+    listed = s3.list_objects_v2(Bucket="earth-science")["Contents"]
+    keys = {item["Key"] for item in listed}
+    assert {"README.md", "public/README.md", ISD_KEY, GLODAP_KEY} <= keys
+    for key in keys:
+        metadata = s3.head_object(Bucket="earth-science", Key=key)["Metadata"]
+        assert metadata["made-up"] == "yes"
+    assert refusal(s3.put_object, Bucket="earth-science", Key="public/mine.txt", Body=b"x") == 403
+    anonymous = boto3.client("s3", config=Config(signature_version=UNSIGNED))
+    public = {"Bucket": "earth-science", "Key": "public/README.md"}
+    assert anonymous.get_object(**public)["Body"].read()
+    (only,) = anonymous.list_objects_v2(Bucket="earth-science", Prefix="public/")["Contents"]
+    assert only["Key"] == public["Key"]
+    assert refusal(anonymous.put_object, **public, Body=b"x") == 403
+    for key in ("README.md", ISD_KEY, GLODAP_KEY):
+        assert refusal(anonymous.get_object, Bucket="earth-science", Key=key) == 403
+    assert refusal(anonymous.list_objects_v2, Bucket="earth-science") == 403
+
+
 @pytest.mark.parametrize("variable", ["MY_BUCKET", "SCRATCH_BUCKET", "PROJECT_BUCKET"])
 def test_the_own_buckets_can_be_read_and_written(s3: Any, variable: str) -> None:
     where = {"Bucket": os.environ[variable], "Key": f"tests-of-the-datalab/{uuid.uuid4()}"}
@@ -285,7 +305,13 @@ def test_the_own_buckets_can_be_read_and_written(s3: Any, variable: str) -> None
 
 def test_only_ones_own_buckets_and_the_course_data_are_listed(s3: Any) -> None:
     names = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
-    assert names == {"student", "student-scratch", "projet-village", "donnees-insee"}
+    assert names == {
+        "student",
+        "student-scratch",
+        "projet-village",
+        "donnees-insee",
+        "earth-science",
+    }
 
 
 def test_of_a_colleagues_bucket_only_diffusion_can_be_read(s3: Any) -> None:
