@@ -77,7 +77,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, lab: Datalab) -> Path:
     source = tmp_path_factory.mktemp("book")
     for name in ("_config.yml", "_toc.yml"):
         shutil.copy(ROOT / name, source)
-    for name in ("book", "notebooks"):
+    for name in ("book", "notebooks", "init-scripts"):
         ignore = shutil.ignore_patterns(".*", "__pycache__")
         shutil.copytree(ROOT / name, source / name, ignore=ignore)
     result = build(source, apply(lab.environment(), os.environ))
@@ -368,9 +368,9 @@ def test_a_secret_in_a_page_would_be_noticed(tmp_path: Path, text: str) -> None:
 
 def tiny_book(source: Path, *cells: nbformat.NotebookNode) -> Path:
     """A book of one page and one notebook, under the course's own configuration."""
-    for name in ("_ext", "_static"):
+    for name in ("book/_ext", "book/_static", "init-scripts"):
         ignore = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / "book" / name, source / "book" / name, ignore=ignore)
+        shutil.copytree(ROOT / name, source / name, ignore=ignore)
     shutil.copy(ROOT / "_config.yml", source)
     (source / "_toc.yml").write_text(
         "format: jb-book\nroot: book/index\nchapters:\n  - file: notebooks/tiny\n"

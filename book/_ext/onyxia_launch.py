@@ -419,9 +419,9 @@ class Settings:
             return ""
         owner = self.repository.address.split("/")[3]
         return (
-            f"The launch links of this copy do not work yet: they name {self.repository.address}, "
-            f"a stand-in, since GitHub has no owner called {owner}. "
-            "Whoever publishes the course puts the address of its repository there."
+            "The launch links of this copy do not work yet: the repository that they name, "
+            f"{self.repository.address}, is a stand-in. GitHub has no owner called {owner}. "
+            "Whoever publishes the course sets the real address."
         )
 
 
