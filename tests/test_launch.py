@@ -6,6 +6,7 @@ extension under test.
 
 from __future__ import annotations
 
+import html
 import math
 import re
 import shutil
@@ -361,6 +362,8 @@ def course(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str
     assert still != config
     # only a run tells what language a cell is in
     still = still.replace("[misc.highlighting_failure]", "[misc, myst-nb.lexer]")
+    # the book of a class; the other one is built by test_book.py
+    still = still.replace("show_solutions: true", "show_solutions: false")
     (source / "_config.yml").write_text(still, encoding="utf-8")
     shutil.copy(ROOT / "_toc.yml", source)
     for name in ("book", "notebooks", "init-scripts"):
@@ -447,6 +450,28 @@ def test_a_stand_in_for_the_address_is_said_once_on_the_log_and_on_each_page(
         assert (given.note in text) == bool(given.note)
         warned = [link for link in page.found if link.url == "#launch-note" and link.menu]
         assert len(warned) == bool(given.note)
+
+
+def test_a_book_without_solutions_has_them_nowhere(course: tuple[Path, str]) -> None:
+    site = course[0]
+    stored = [path for path in site.rglob("*") if path.suffix in (".html", ".js", ".ipynb")]
+    text = "".join(path.read_text(encoding="utf-8") for path in stored)
+    assert "Show the check" in text
+    shown = "".join(path.read_text(encoding="utf-8") for path in site.rglob("*.html"))
+    assert "Show the solution" not in shown
+    lines = set()
+    for chapter in CHAPTERS:
+        cells = nbformat.read(ROOT / f"{chapter}.ipynb", as_version=4).cells
+        solved = "\n".join(c.source for c in cells if "solution" in c.metadata.get("tags", []))
+        others = "\n".join(c.source for c in cells if "solution" not in c.metadata.get("tags", []))
+        stubs = "\n".join("".join(c.metadata.get("course", {}).get("stub", "")) for c in cells)
+        known = {line.strip() for line in (others + "\n" + stubs).splitlines()}
+        lines |= {line.strip() for line in solved.splitlines()} - known
+    # Only what a notebook file would hold as it is; pages colour and escape their code.
+    telling = [line for line in lines if len(line) > 25 and not set(line) & set("\\\"<>&'")]
+    assert len(telling) > 5
+    plain = html.unescape(re.sub(r"<[^>]+>", "", text))
+    assert [line for line in telling if line in plain] == []
 
 
 def test_pages_that_are_no_notebook_have_no_launch_menu(course: tuple[Path, str]) -> None:
