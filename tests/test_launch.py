@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -481,6 +482,33 @@ def test_pages_that_are_no_notebook_have_no_launch_menu(course: tuple[Path, str]
 def test_every_script_that_links_name_is_in_the_repository() -> None:
     for service in CONFIG["sphinx"]["config"]["launch_services"].values():
         assert (ROOT / service["script"]).is_file(), service["script"]
+
+
+# -- what instructors are told -----------------------------------------------------
+
+
+def test_the_settings_that_instructors_are_shown_make_the_links_they_expect() -> None:
+    text = (ROOT / "book" / "instructors.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^ *```yaml\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
+    shown = [yaml.safe_load(textwrap.dedent(block)) for block in blocks]
+    options: dict[str, Any] = {}
+    for block in shown:
+        options |= block.get("sphinx", {}).get("config", {})
+    assert options.pop("show_solutions") is False
+    assert options.pop("launch_forge") == "gitlab"
+    repository = shown[0]["repository"]
+    given = Settings.read(
+        {name.removeprefix("launch_"): value for name, value in options.items()}
+        | {"repository": repository["url"], "version": repository["branch"]}
+    )
+    opened = [Launcher.open(entry.url) for entry in given.entries("x_y") if entry.where]
+    assert [(link.instance, link.chart) for link in opened] == [
+        (ONYXIA, "jupyter-python"),
+        (ONYXIA, "vscode-python"),
+        ("https://onyxia.example.org", "jupyter-python"),
+    ]
+    assert opened[2].values["resources.requests.memory"] == "2Gi"
+    assert opened[0].values["vault.enabled"] is False
 
 
 # -- the tables of badges ---------------------------------------------------------
