@@ -65,9 +65,9 @@ Options (of ``conf.py``, or under ``sphinx: config`` of Jupyter Book's ``_config
 ``launch_help`` : str
     A page that says how to set the repository, linked where it is not set.
 
-GitHub has rules for the names of owners. Where an address breaks them it is a
-stand-in that nobody can publish at; the links are made all the same, the log says
-so once, and so do the menu and a note on each page.
+GitHub has rules for the names of owners. An address that breaks them is a stand-in
+at which nobody can publish: its links can run no stranger's script. They are made all
+the same; the log says so once, and so do the menu and a note on each page.
 """
 
 from __future__ import annotations
@@ -110,9 +110,9 @@ BRANCHES = {
 }  # fmt: skip
 COMMIT = re.compile(r"[0-9a-f]{40}")
 TAG = re.compile(r"(?:[A-Za-z][A-Za-z0-9]*[-_])*v?\d+(?:[._-]?[A-Za-z0-9]+)*")
-#: https://docs.github.com: letters, digits and single inner hyphens, 39 at most. Names
-#: with "_" are managed accounts, which cannot publish.
-GITHUB_OWNER = re.compile(r"(?=.{1,39}$)[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*")
+#: The names under which one can publish. GitHub gives names with "_" to the managed
+#: accounts of enterprises only, which have nothing public.
+GITHUB_OWNER = re.compile(r"[A-Za-z0-9-]{1,39}")
 
 
 # -- the links ----------------------------------------------------------------------
@@ -163,7 +163,7 @@ class Repository:
 
     @property
     def is_stand_in(self) -> bool:
-        """Whether nobody can publish at this address, because GitHub has no such owner."""
+        """Whether nobody can publish at this address, by GitHub's rule for the names of owners."""
         on_github = urlsplit(self.address).netloc == "github.com"
         return on_github and not GITHUB_OWNER.fullmatch(self.address.split("/")[3])
 
@@ -420,7 +420,7 @@ class Settings:
         owner = self.repository.address.split("/")[3]
         return (
             "The launch links of this copy do not work yet: the repository that they name, "
-            f"{self.repository.address}, is a stand-in. GitHub has no owner called {owner}. "
+            f"{self.repository.address}, is a stand-in. GitHub lets nobody publish as {owner}. "
             "Whoever publishes the course sets the real address."
         )
 
