@@ -83,7 +83,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, lab: Datalab) -> Path:
     source = tmp_path_factory.mktemp("book")
     for name in ("_config.yml", "_toc.yml"):
         shutil.copy(ROOT / name, source)
-    for name in ("book", "notebooks"):
+    for name in ("book", "notebooks", "init-scripts"):
         ignore = shutil.ignore_patterns(".*", "__pycache__")
         shutil.copytree(ROOT / name, source / name, ignore=ignore)
     cache = get_cache(source / "_build" / ".jupyter_cache")
@@ -329,6 +329,36 @@ def test_solutions_and_checks_are_folded_and_open_by_keyboard(
         assert code.is_visible()
 
 
+@pytest.mark.parametrize("phone", [False, True], ids=["screen", "phone"])
+def test_the_launch_menu_opens_by_keyboard_and_keeps_nobody_out(
+    site: Path, serve: Serve, visit: Open, phone: bool
+) -> None:
+    here = visit(serve(site) + "notebooks/03_s3.html", phone=phone)
+    here.page.locator(".dropdown-launch-buttons button").focus()
+    here.page.keyboard.press("Enter")
+    items = here.page.locator(".dropdown-launch-buttons .dropdown-item")
+    names = [text.strip() for text in items.all_inner_texts()]
+    assert names[-5:] == ["Jupyter", "VSCode", "GitHub", "Colab", "Download"]
+    here.page.keyboard.press("ArrowDown")
+    assert here.page.evaluate("document.activeElement.innerText.trim()") == names[0]
+    width = here.page.viewport_size["width"]
+    for item in items.all():
+        box = item.bounding_box()
+        assert box and box["x"] >= 0 and box["x"] + box["width"] <= width
+    assert barriers(here.page) == []
+
+
+def test_the_badges_of_a_page_are_pictures_that_load(site: Path, serve: Serve, visit: Open) -> None:
+    base = serve(site)
+    for page, number in (("notebooks/03_s3.html", 5), ("book/index.html", 6)):
+        here = settle(visit(base + page))
+        sizes = here.page.locator("a img[src*='badge-']").evaluate_all(
+            "pictures => pictures.map(picture => [picture.naturalWidth, picture.alt])"
+        )
+        assert len(sizes) >= number
+        assert all(width > 50 and alt for width, alt in sizes)
+
+
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_on_a_phone_no_page_scrolls_sideways_and_all_can_be_read(
     site: Path, pages: list[str], serve: Serve, visit: Open, dark: bool
@@ -384,9 +414,9 @@ def test_a_secret_in_a_page_would_be_noticed(tmp_path: Path, text: str) -> None:
 
 def tiny_book(source: Path, *cells: nbformat.NotebookNode) -> Path:
     """A book of one page and one notebook, under the course's own configuration."""
-    for name in ("_ext", "_static"):
+    for name in ("book/_ext", "book/_static", "init-scripts"):
         ignore = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / "book" / name, source / "book" / name, ignore=ignore)
+        shutil.copytree(ROOT / name, source / name, ignore=ignore)
     shutil.copy(ROOT / "_config.yml", source)
     (source / "_toc.yml").write_text(
         "format: jb-book\nroot: book/index\nchapters:\n  - file: notebooks/tiny\n"
