@@ -240,7 +240,7 @@ main() {
     else
         rm -f "$work/COURSE-SETUP.md" 2>/dev/null
     fi
-    say "The service opens $chapter.ipynb."
+    say "The course is ready: $chapter.ipynb."
 }
 
 { main "$@" </dev/null; exit; }
