@@ -155,7 +155,7 @@ find_python() {
 }
 
 # A server that does not answer is given up, long before Onyxia gives up the service.
-git_course() { timeout 100 git -C "$scratch/course" "$@" 2>>"$scratch/git.log"; }
+git_course() { timeout 100 git -C "$scratch/course" "$@"; }
 
 # The files that students need, of one commit: no history, and of the rest no content.
 clone() {
@@ -181,9 +181,7 @@ fetch_course() {
     fi
     for attempt in 1 2; do
         say "Fetching $course..."
-        : >"$scratch/git.log"
-        if clone; then return; fi
-        said=$(<"$scratch/git.log")
+        if said=$(clone 2>&1); then return; fi
         case $said in
         *"No space left"*)
             fail "The course could not be fetched: the disk is full, at $scratch." \
@@ -208,7 +206,7 @@ of this platform reach ${repository%/*/*}."
 }
 
 main() {
-    local chapter='' version='' repository='' solutions=() python user scratch='' work=$PWD said
+    local chapter='' version='' repository='' solutions=() python user scratch='' work=$PWD said code
     local name='[A-Za-z0-9_][A-Za-z0-9._-]*'
     export LC_ALL=C # or [A-Z] has other letters in it, and git speaks other languages
     find_user
@@ -227,10 +225,12 @@ main() {
         fail "Version $version of $repository is not this course: it lacks init-scripts/prepare_service.py." \
             "Correct --version and --repository, or the address of the script (init.personalInit)."
     fi
-    "$python" "$scratch/course/init-scripts/prepare_service.py" "$service" "$chapter" "$work" \
-        --user "$user" "${solutions[@]}" 2>"$scratch/remarks"
-    local code=$?
-    said=$(<"$scratch/remarks")
+    # its stdout is the log; its stderr is for the student
+    {
+        said=$("$python" "$scratch/course/init-scripts/prepare_service.py" "$service" "$chapter" \
+            "$work" --user "$user" "${solutions[@]}" 2>&1 >&3)
+        code=$?
+    } 3>&1
     if [ $code != 0 ]; then
         fail "${said:-The course could not be set up: Python ended with code $code.}" \
             "Version $version of $repository."
