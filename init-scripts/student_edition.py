@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Make the student's edition of the notebooks: exercises with stubs in place of solutions.
 
-Standard library only: it runs on a service before anything is installed. A notebook
-that the student changed is never overwritten; one that was not is brought up to date.
+Standard library only: it runs on a service before anything is installed. A file that
+the student changed is never overwritten; one that was not is brought up to date.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 RECORD = ".student-edition.json"  # file name -> digest of what was put there
+FOLDERS = ("images", "project", "catalogue")  # that go with the notebooks
 BESIDE = ".new-version"  # in the name of what is put beside an edited file
 
 
@@ -58,38 +59,50 @@ def _for_student(cell: dict[str, Any], solutions: bool) -> dict[str, Any]:
     return {**cell, "metadata": metadata, "source": source}
 
 
-def write_all(notebooks: Path, work: Path, solutions: bool = False) -> dict[str, str]:
-    """Write the student's edition of all notebooks of a folder, with their pictures and project.
+def write_all(
+    notebooks: Path, work: Path, solutions: bool = False, pages: dict[str, str] | None = None
+) -> dict[str, str]:
+    """Write the student's edition of all notebooks of a folder, with what they show and run.
 
     Parameters
     ----------
     notebooks
-        Folder of the source notebooks, of ``images/`` and of ``project/``.
+        Folder of the source notebooks and of FOLDERS.
     work
         The student's folder; made if absent.
+    solutions
+        Keep the solutions.
+    pages
+        Further files of text, by name.
 
     Returns
     -------
     dict
-        What became of each notebook and each file of the project, by name: ``new``,
-        ``updated``, ``up to date``, ``kept`` (the student changed it) or ``kept; new
-        version in …``, the name of what was put beside it.
+        What became of each file, by path: ``new``, ``updated``, ``up to date``,
+        ``kept`` (the student changed it) or ``kept; new version in`` a file beside it.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be written; what is there is whole.
+    KeyError
+        See :func:`student_edition`. Nothing was written.
     """
-    work.mkdir(parents=True, exist_ok=True)
+    files = {name: text.encode() for name, text in (pages or {}).items()}
+    for source in sorted(notebooks.glob("*.ipynb")):
+        edition = student_edition(json.loads(source.read_text(encoding="utf-8")), solutions)
+        files[source.name] = (json.dumps(edition, indent=1, ensure_ascii=False) + "\n").encode()
+    for folder in FOLDERS:
+        for path in filter(Path.is_file, sorted(notebooks.glob(f"{folder}/*"))):
+            files[f"{folder}/{path.name}"] = path.read_bytes()
     outcome = {}
-    with _only_one(work):
+    work.mkdir(parents=True, exist_ok=True)
+    with only_one(work):
         record = _read_record(work / RECORD)
-        project = filter(Path.is_file, notebooks.glob("project/*"))
-        for source in sorted([*notebooks.glob("*.ipynb"), *project]):
-            content = source.read_bytes()
-            if source.suffix == ".ipynb":
-                edition = student_edition(json.loads(content), solutions)
-                content = (json.dumps(edition, indent=1, ensure_ascii=False) + "\n").encode()
-            name = str(source.relative_to(notebooks))
+        for name, content in files.items():
+            (work / name).parent.mkdir(exist_ok=True)
             outcome[name] = _put(work, name, content, record)
-            _replace(work / RECORD, json.dumps(record, indent=1).encode())
-        if (notebooks / "images").is_dir():
-            shutil.copytree(notebooks / "images", work / "images", dirs_exist_ok=True)
+            replace(work / RECORD, json.dumps(record, indent=1).encode())
     return outcome
 
 
@@ -98,8 +111,7 @@ def _put(work: Path, name: str, content: bytes, record: dict[str, str]) -> str:
     new = digest(content)
     old = record.get(name)
     if not target.exists():
-        target.parent.mkdir(exist_ok=True)
-        _replace(target, content)
+        replace(target, content)
         record[name] = new
         return "new"
     present = digest(target.read_bytes())
@@ -107,15 +119,15 @@ def _put(work: Path, name: str, content: bytes, record: dict[str, str]) -> str:
         record[name] = new
         return "up to date"
     if present == old:
-        _replace(target, content)
+        replace(target, content)
         record[name] = new
         return "updated"
     if new == old:
         return "kept"
     # edited here, and the course has another version than the one that was edited
-    beside = target.with_name(target.stem + BESIDE + target.suffix)
-    outcome = _put(work, str(beside.relative_to(work)), content, record)
-    return "kept" if outcome == "kept" else f"kept; new version in {beside.name}"
+    beside = str(Path(name).with_name(target.stem + BESIDE + target.suffix))
+    outcome = _put(work, beside, content, record)
+    return "kept" if outcome == "kept" else f"kept; new version in {beside}"
 
 
 def digest(content: bytes) -> str:
@@ -139,18 +151,21 @@ def _read_record(path: Path) -> dict[str, str]:
         return {}  # without a record every file counts as the student's own
 
 
-def _replace(target: Path, content: bytes) -> None:
+def replace(target: Path, content: bytes) -> None:
     """Write a file whole or not at all, even if the disk is full or the pod is stopped."""
     unfinished = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         unfinished.write_bytes(content)
+        if target.exists():
+            shutil.copymode(target, unfinished)  # a file of settings may be private
         unfinished.replace(target)
     finally:
         unfinished.unlink(missing_ok=True)
 
 
 @contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
+def only_one(folder: Path) -> Iterator[None]:
+    """Wait until no other start of the service writes what belongs to ``folder``."""
     with (folder / ".student-edition.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
