@@ -1222,12 +1222,17 @@ def location(port: int, path: str) -> str | None:
 #: The command is over at the first error, also at one that is meant; the kernel is not.
 RUN = """async () => {
     const app = window.jupyterapp;
+    const context = app.shell.currentWidget.sessionContext;
+    const idle = async (polls) => {
+        for (let seen = 0; seen < polls; seen++) {
+            if (context.session?.kernel?.status != 'idle') seen = -1;
+            await new Promise(done => setTimeout(done, 100));
+        }
+    };
+    await context.ready;
+    await idle(1);
     await app.commands.execute('notebook:run-all-cells');
-    const kernel = app.shell.currentWidget.sessionContext.session.kernel;
-    for (let quiet = 0; quiet < 20; quiet++) {
-        if (kernel.status != 'idle') quiet = 0;
-        await new Promise(done => setTimeout(done, 100));
-    }
+    await idle(20);
     await app.commands.execute('docmanager:save');
 }"""
 
@@ -1254,8 +1259,6 @@ def test_a_student_finds_the_chapter_open_in_jupyterlab_and_all_cells_run(
 
         def run_all() -> list[dict]:
             page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) h1").first.wait_for()
-            kernel = page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]")
-            kernel.first.wait_for()
             page.evaluate(RUN)
             return json.loads(notebook.read_text(encoding="utf-8"))["cells"]
 
