@@ -15,6 +15,7 @@ import json
 import os
 import pwd
 import re
+import secrets
 import shutil
 import socket
 import ssl
@@ -39,6 +40,8 @@ sys.path.append(str(SCRIPTS))
 import jsonc  # noqa: E402
 import packages  # noqa: E402
 
+from tests.laptop import wait_until  # noqa: E402
+
 CHAPTERS = sorted(path.stem for path in ROOT.glob("notebooks/*.ipynb"))
 CHAPTER = "02_parquet"
 RAW = "https://raw.githubusercontent.com"
@@ -49,6 +52,7 @@ needs_root = pytest.mark.skipif(not AS_ROOT, reason="only root can become anothe
 TOOLS = ["bash", "curl", "git", "grep", "cat", "chown", "id", "mkdir", "mktemp", "mv", "rm"]
 TOOLS += ["sleep", "stat", "timeout"]
 SERVICES = ["jupyter", "vscode"]
+CHROMIUM = ["/usr/bin/chromium", "chromium", "chromium-browser", "google-chrome"]
 
 
 def git(folder: Path, *words: str) -> str:
@@ -1161,3 +1165,122 @@ def test_the_programs_import_the_standard_library_only() -> None:
     for path in SCRIPTS.glob("*.py"):
         names = re.findall(r"^\s*(?:import|from) (\w+)", path.read_text(), re.MULTILINE)
         assert set(names) <= own | set(sys.stdlib_module_names), path.name
+
+
+# -- a real JupyterLab --------------------------------------------------------------
+
+
+@pytest.fixture
+def lab(service: Service) -> Iterator[tuple[str, int, str]]:
+    """A JupyterLab as the chart starts it, after the script: its token, port and log."""
+    said = service.start()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    token = secrets.token_hex(16)
+    log = service.home / "log"
+    environment = {
+        name: value
+        for name, value in os.environ.items()  # those of the datalab
+        if not name.startswith(("JUPYTER", "PYTEST"))
+    }
+    options = [
+        *("--no-browser", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0"),
+        *(f"--LabApp.token={token}", "--ContentsManager.allow_hidden=True"),
+        *(["--allow-root"] if AS_ROOT else []),
+        "--LabApp.expose_app_in_browser=True",  # so that a test sees when all cells have run
+    ]
+    with log.open("w") as lines:
+        server = subprocess.Popen(
+            [Path(sys.executable).with_name("jupyter"), "lab", *options],
+            cwd=service.work,
+            env={**environment, "HOME": str(service.home)},
+            stdin=subprocess.DEVNULL,
+            stdout=lines,
+            stderr=lines,
+        )
+    try:
+        wait_until(lambda: answers(port) or server.poll() is not None, "JupyterLab answers")
+        assert server.poll() is None, said + log.read_text()
+        yield token, port, log.read_text()
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def location(port: int, path: str) -> str | None:
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    connection.request("GET", path)
+    return connection.getresponse().getheader("Location")
+
+
+#: The command is over at the first error, also at one that is meant; the kernel is not.
+RUN = """async () => {
+    const app = window.jupyterapp;
+    const context = app.shell.currentWidget.sessionContext;
+    const idle = async (polls) => {
+        for (let seen = 0; seen < polls; seen++) {
+            if (context.session?.kernel?.status != 'idle') seen = -1;
+            await new Promise(done => setTimeout(done, 100));
+        }
+    };
+    await context.ready;
+    await idle(1);
+    await app.commands.execute('notebook:run-all-cells');
+    await idle(20);
+    await app.commands.execute('docmanager:save');
+}"""
+
+
+@pytest.mark.xdist_group(f"{CHAPTER}.ipynb")  # beside its other runs, it would meet their objects
+def test_a_student_finds_the_chapter_open_in_jupyterlab_and_all_cells_run(
+    service: Service, lab: tuple[str, int, str]
+) -> None:
+    token, port, _ = lab
+    assert location(port, f"/?token={token}") == f"/lab/tree/{CHAPTER}.ipynb?token={token}"
+    assert (location(port, "/") or "").startswith(f"/lab/tree/{CHAPTER}.ipynb")
+
+    program = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if program is None:
+        pytest.skip(f"no Chromium here (looked for {', '.join(CHROMIUM)})")
+    from playwright.sync_api import sync_playwright
+
+    notebook = service.work / f"{CHAPTER}.ipynb"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.set_default_timeout(90_000)
+        page.goto(f"http://127.0.0.1:{port}/?token={token}")
+
+        def run_all() -> list[dict]:
+            page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) h1").first.wait_for()
+            page.evaluate(RUN)
+            return json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+
+        # the exercises are still to be done: the first check says so, and there it stops
+        cells = run_all()
+        checks = [c for c in cells if "check" in c["metadata"].get("tags", [])]
+        (error,) = checks[0]["outputs"]
+        assert error["ename"] == "AssertionError" and len(error["evalue"]) > 10
+        page.locator(".jp-OutputArea-output", has_text=error["evalue"]).wait_for()
+        assert checks[1]["outputs"] == [] and checks[1]["execution_count"] is None
+
+        # a student who has done them: the solutions, in an untouched copy
+        notebook.unlink()
+        service.start(f"{CHAPTER} --solutions")
+        page.goto("about:blank")
+        page.goto(f"http://127.0.0.1:{port}/?token={token}")
+        cells = run_all()
+        code = [c for c in cells if c["cell_type"] == "code" and "".join(c["source"]).strip()]
+        assert [c["id"] for c in code if c["execution_count"] is None] == []
+        failed = {c["id"] for c in code if any(o["output_type"] == "error" for o in c["outputs"])}
+        meant = {c["id"] for c in code if "raises-exception" in c["metadata"].get("tags", [])}
+        assert failed == meant
+        for check in [c for c in code if "check" in c["metadata"].get("tags", [])]:
+            assert "".join(check["outputs"][0]["text"]).strip()
+        browser.close()
