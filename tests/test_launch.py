@@ -557,7 +557,7 @@ def test_a_table_tells_two_instances_apart(tmp_path: Path) -> None:
     source = badge_course(tmp_path)
     config = yaml.safe_load((source / "_config.yml").read_text(encoding="utf-8"))
     config["sphinx"]["config"]["launch_instances"]["lab"] = LAB | {"services": ["jupyter-python"]}
-    (source / "_config.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    (source / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     text = badges.written(source, badges.TABLES[1]).partition(badges.BEGIN)[2]
     row = next(line for line in text.splitlines() if line.startswith("| [](../notebooks/03_s3"))
     ssp_cloud, lab = row.split("<br>")
