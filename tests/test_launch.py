@@ -553,6 +553,20 @@ def test_make_badges_follows_the_version_and_may_run_twice(tmp_path: Path) -> No
     assert run() == "README.md: up to date\nbook/index.md: up to date\n"
 
 
+def test_a_table_tells_two_instances_apart(tmp_path: Path) -> None:
+    source = badge_course(tmp_path)
+    config = yaml.safe_load((source / "_config.yml").read_text(encoding="utf-8"))
+    config["sphinx"]["config"]["launch_instances"]["lab"] = LAB | {"services": ["jupyter-python"]}
+    (source / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    text = badges.written(source, badges.TABLES[1]).partition(badges.BEGIN)[2]
+    row = next(line for line in text.splitlines() if line.startswith("| [](../notebooks/03_s3"))
+    ssp_cloud, lab = row.split("<br>")
+    assert ") | SSP Cloud: [![" in ssp_cloud
+    assert ssp_cloud.count("[![") == 2
+    assert lab.startswith("Lab: [![Open in Jupyter (Lab): ")
+    assert lab.count("[![") == 1
+
+
 def test_make_badges_without_a_place_says_so_and_writes_nothing(tmp_path: Path) -> None:
     source = badge_course(tmp_path)
     (source / "book" / "index.md").write_text("# Start\n")

@@ -86,13 +86,17 @@ def written(project: Path, table: Table) -> str:
     rows = ["| Chapter | Launch |", "|---|---|"]
     for page in chapters(project):
         title = title_of(project / f"{page}.ipynb").replace("|", r"\|")
-        badges = [
-            f"[![{entry.text}: {title}]({to(picture(settings, entry.id))})]({entry.url})"
-            for entry in settings.entries(page)
-            if entry.id != "download" and (table.only is None or entry.id in table.only)
-        ]
+        lines: dict[str, list[str]] = {}  # with several instances, one for each
+        for entry in settings.entries(page):
+            if entry.id != "download" and (table.only is None or entry.id in table.only):
+                named = [f"{entry.where}:"] if entry.where and len(settings.instances) > 1 else []
+                badge = (
+                    f"[![{entry.text}: {title}]({to(picture(settings, entry.id))})]({entry.url})"
+                )
+                lines.setdefault("".join(named), named).append(badge)
+        badges = "<br>".join(" ".join(line) for line in lines.values())
         link = f"[{title if table.titles else ''}]({to(page)}.ipynb)"
-        rows.append(f"| {link} | {' '.join(badges)} |")
+        rows.append(f"| {link} | {badges} |")
     note = f"\n> **Note.** {settings.note}\n" if settings.note else ""
     path = project / table.file
     text = path.read_text(encoding="utf-8")
