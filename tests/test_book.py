@@ -384,6 +384,32 @@ LOOKS = """async () => (await window.MathJax?.startup.promise, {
 })"""
 
 
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_the_cheatsheet_prints_on_two_sides_that_can_be_read(
+    site: Path, serve: Serve, visit: Open, dark: bool
+) -> None:
+    page = visit(serve(site) + "book/cheatsheet.html", dark=dark).page
+    printed = page.pdf(prefer_css_page_size=True)
+    (count,) = {int(number) for number in re.findall(rb"/Count (\d+)", printed)}
+    assert 1 <= count <= 2
+    boxes = re.findall(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", printed)
+    a4 = (595, 842)  # points
+    assert {tuple(round(float(side)) for side in box) for box in boxes} <= {a4, (596, 842)}
+    page.emulate_media(media="print")
+    pixels = page.eval_on_selector_all(
+        ".bd-article td, .bd-article td code",
+        "found => found.map(one => parseFloat(getComputedStyle(one).fontSize))",
+    )
+    assert len(pixels) > 150
+    colours = page.eval_on_selector_all(
+        ".bd-article :is(td, code, h2, p)", "found => found.map(one => getComputedStyle(one).color)"
+    )
+    assert set(colours) == {"rgb(0, 0, 0)"}  # paper is white, whatever the reader's screen is
+    assert min(pixels) * 72 / 96 > 6.9  # points: that of a small footnote
+    assert page.locator("h1").first.is_visible()
+    assert not page.locator(".bd-sidebar-primary").is_visible()
+
+
 def luminance(colour: str) -> float:
     """Relative luminance (WCAG 2) of a CSS colour such as `rgb(18, 18, 18)`."""
     channels = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]

@@ -180,6 +180,37 @@ def test_the_proof_finds(fault: str, tmp_path: Path) -> None:
 # -- where there is less than on the datalab ----------------------------------------
 
 
+def run_without(variables: set[str], name: str, folder: Path, **changes: str) -> dict[str, str]:
+    """Run a chapter without some variables; gives what its cells printed and gave, by id."""
+    notebook = nbformat.read(ROOT / "notebooks" / name, as_version=4)
+    kept = {key: value for key, value in os.environ.items() if key not in variables}
+    resources = {"metadata": {"path": str(folder)}}
+    client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources=resources)
+    client.execute(env=kept | changes)
+    return {
+        cell.id: "".join(
+            output.get("text", "") + output.get("data", {}).get("text/plain", "")
+            for output in cell.outputs
+        )
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+    }
+
+
+@pytest.mark.xdist_group("05_sharing.ipynb")
+def test_chapter_05_goes_on_where_nobody_can_act_as_a_colleague(tmp_path: Path) -> None:
+    absent = {"PROJECT_BUCKET", "SCRATCH_BUCKET", "MY_TOKEN_FILE", "COLLEAGUE_TOKEN_FILE"}
+    own = os.environ["PROJECT_BUCKET"]  # whose policy and versions no other chapter touches
+    said = run_without(absent, "05_sharing.ipynb", tmp_path, MY_BUCKET=own)
+    assert "your own bucket" in said["project-mine"]
+    for cell in ("colleague-refused", "colleague-reads", "project-writes", "policy-signed"):
+        assert "Ask a colleague to run:" in said[cell]
+    # there the reader plays the colleague's part
+    assert said["versions-accident"].endswith(repr(b"name;occupation\n"))
+    assert said["token-work-ends"] == said["token-old"] == ""  # nothing ended
+    assert said["token-resumed"].startswith("(0, ")
+
+
 @pytest.mark.xdist_group("01_files_and_databases.ipynb")
 @pytest.mark.skipif(
     os.geteuid() == 0 and "CI" not in os.environ,
