@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+FOLDERS = ("images", "catalogue")  # that come with the notebooks
 RECORD = ".student-edition.json"  # file name -> digest of what was put there
 BESIDE = ".new-version.ipynb"  # ending of what is put beside an edited notebook
 
@@ -59,12 +60,12 @@ def _for_student(cell: dict[str, Any], solutions: bool) -> dict[str, Any]:
 
 
 def write_all(notebooks: Path, work: Path, solutions: bool = False) -> dict[str, str]:
-    """Write the student's edition of all notebooks of a folder, with their pictures.
+    """Write the student's edition of all notebooks of a folder, with their pictures and programs.
 
     Parameters
     ----------
     notebooks
-        Folder of the source notebooks and of ``images/``.
+        Folder of the source notebooks and of those in ``FOLDERS``.
     work
         The student's folder; made if absent.
 
@@ -84,8 +85,10 @@ def write_all(notebooks: Path, work: Path, solutions: bool = False) -> dict[str,
             content = (json.dumps(edition, indent=1, ensure_ascii=False) + "\n").encode()
             outcome[source.name] = _put(work / source.name, content, record)
             _replace(work / RECORD, json.dumps(record, indent=1).encode())
-        if (notebooks / "images").is_dir():
-            shutil.copytree(notebooks / "images", work / "images", dirs_exist_ok=True)
+        for name in FOLDERS:
+            if (notebooks / name).is_dir():
+                caches = shutil.ignore_patterns("__pycache__")
+                shutil.copytree(notebooks / name, work / name, ignore=caches, dirs_exist_ok=True)
     return outcome
 
 
