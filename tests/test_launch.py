@@ -466,8 +466,9 @@ def test_a_book_without_solutions_has_them_nowhere(course: tuple[Path, str]) -> 
         solved = "\n".join(c.source for c in cells if "solution" in c.metadata.get("tags", []))
         others = "\n".join(c.source for c in cells if "solution" not in c.metadata.get("tags", []))
         stubs = "\n".join("".join(c.metadata.get("course", {}).get("stub", "")) for c in cells)
-        known = {line.strip() for line in (others + "\n" + stubs).splitlines()}
-        lines |= {line.strip() for line in solved.splitlines()} - known
+        # a hint may give a line away
+        told = others + stubs
+        lines |= {line.strip() for line in solved.splitlines() if line.strip() not in told}
     # Only what a notebook file would hold as it is; pages colour and escape their code.
     telling = [line for line in lines if len(line) > 25 and not set(line) & set("\\\"<>&'")]
     assert len(telling) > 5
