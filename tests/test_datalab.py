@@ -219,6 +219,10 @@ s3 = boto3.client("s3", endpoint_url=endpoint, config=Config(signature_version="
 url = s3.generate_presigned_url("get_object", where)
 text = urllib.request.urlopen(url).read().decode()
 """,
+    "GDAL": """
+import pyogrio
+text = pyogrio.read_dataframe("/vsis3/" + path).to_csv(index=False)
+""",
     "mc": """
 import subprocess
 text = subprocess.check_output(["mc", "cat", "s3/" + path], text=True)

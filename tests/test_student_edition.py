@@ -69,6 +69,23 @@ def test_pictures_come_along(course: Path, tmp_path: Path) -> None:
     assert (tmp_path / "work" / "images" / "one.svg").read_text() == "<svg/>"
 
 
+def test_the_project_comes_along_and_what_a_student_changed_in_it_stays(
+    course: Path, tmp_path: Path
+) -> None:
+    script, mine = course / "project" / "run.py", tmp_path / "work" / "project" / "run.py"
+    script.parent.mkdir()
+    script.write_text("print(1)\n")
+    make(course, tmp_path / "work")
+    assert mine.read_text() == "print(1)\n"
+    script.write_text("print(2)\n")
+    assert f"{mine}: updated" in make(course, tmp_path / "work")
+    mine.write_text("print('mine')\n")
+    script.write_text("print(3)\n")
+    assert "kept; new version in run.new-version.py" in make(course, tmp_path / "work")
+    assert mine.read_text() == "print('mine')\n"
+    assert mine.with_name("run.new-version.py").read_text() == "print(3)\n"
+
+
 def test_solutions_stay_where_they_are_asked_for(course: Path, tmp_path: Path) -> None:
     make(course, tmp_path / "work", "--solutions")
     text = (tmp_path / "work" / "01_one.ipynb").read_text()
