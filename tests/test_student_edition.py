@@ -69,6 +69,14 @@ def test_pictures_come_along(course: Path, tmp_path: Path) -> None:
     assert (tmp_path / "work" / "images" / "one.svg").read_text() == "<svg/>"
 
 
+def test_the_program_of_a_chapter_comes_along(course: Path, tmp_path: Path) -> None:
+    (course / "catalogue" / "__pycache__").mkdir(parents=True)
+    (course / "catalogue" / "consumer.py").write_text("")
+    make(course, tmp_path / "work")
+    copied = [path.name for path in (tmp_path / "work" / "catalogue").iterdir()]
+    assert copied == ["consumer.py"]
+
+
 def test_solutions_stay_where_they_are_asked_for(course: Path, tmp_path: Path) -> None:
     make(course, tmp_path / "work", "--solutions")
     text = (tmp_path / "work" / "01_one.ipynb").read_text()
