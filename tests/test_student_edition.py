@@ -81,9 +81,17 @@ def test_the_project_comes_along_and_what_a_student_changed_in_it_stays(
     assert f"{mine}: updated" in make(course, tmp_path / "work")
     mine.write_text("print('mine')\n")
     script.write_text("print(3)\n")
-    assert "kept; new version in run.new-version.py" in make(course, tmp_path / "work")
+    assert "kept; new version in project/run.new-version.py" in make(course, tmp_path / "work")
     assert mine.read_text() == "print('mine')\n"
     assert mine.with_name("run.new-version.py").read_text() == "print(3)\n"
+
+
+def test_the_program_of_a_chapter_comes_along(course: Path, tmp_path: Path) -> None:
+    (course / "catalogue" / "__pycache__").mkdir(parents=True)
+    (course / "catalogue" / "consumer.py").write_text("")
+    make(course, tmp_path / "work")
+    copied = [path.name for path in (tmp_path / "work" / "catalogue").iterdir()]
+    assert copied == ["consumer.py"]
 
 
 def test_solutions_stay_where_they_are_asked_for(course: Path, tmp_path: Path) -> None:

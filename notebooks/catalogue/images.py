@@ -62,6 +62,7 @@ def look(s3: Any, bucket: str, key: str, prefix: str) -> pystac.Item | None:
         given = repr(metadata[MEDIATYPE]) if MEDIATYPE in metadata else "absent"
         raise Refused(f"its metadata {MEDIATYPE} is {given}, not 'COG'")
     item = _describe(header, item_id(key.removeprefix(prefix)), answer["LastModified"])
+    item.properties["title"] = key.rpartition("/")[2].removesuffix(ENDING)
     item.assets["image"].extra_fields["metadata"] = dict(sorted(metadata.items()))
     return item
 

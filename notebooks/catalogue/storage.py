@@ -133,7 +133,7 @@ class Storage:
             "rel": "item",
             "href": f"./items/{item.id}.json",
             "type": "application/geo+json",
-            "title": item.id,
+            "title": item.properties["title"],
             "bbox": item.bbox,
             "datetime": item.to_dict(False)["properties"]["datetime"],
         }
