@@ -155,7 +155,7 @@ find_python() {
 }
 
 # A server that does not answer is given up, long before Onyxia gives up the service.
-git_course() { timeout 100 git -C "$scratch/course" "$@"; }
+git_course() { timeout 60 git -C "$scratch/course" "$@"; }
 
 # The files that students need, of one commit: no history, and of the rest no content.
 clone() {
