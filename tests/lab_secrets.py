@@ -28,6 +28,7 @@ def secrets_of(lab: Datalab) -> dict[str, str]:
         "the student's token": state.token.token,
         "PostgreSQL's administrator password": state.passwords.administrator,
         "PostgreSQL's student password": state.passwords.student,
+        "the proxy's password": state.proxy_password,
     }
 
 

@@ -531,6 +531,7 @@ def secrets_of(state: State) -> list[str]:
     values = (
         *(state.root.access_key, state.root.secret_key, state.student.secret_key),
         *(state.token.secret_key, state.token.token, *astuple(state.passwords)),
+        state.proxy_password,
     )
     assert all(len(value) > 15 for value in values)
     return list(values)

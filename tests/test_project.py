@@ -68,7 +68,9 @@ class Copy:
     def objects(self) -> dict[str, object]:
         """What is stored, and when each object was written."""
         found = self.fs.find(self.root, detail=True)
-        return {path.removeprefix(f"{self.root}/"): o["LastModified"] for path, o in found.items()}
+        # a first object that comes while s3fs looks makes it answer with the "folder"
+        files = {path: about for path, about in found.items() if about["type"] == "file"}
+        return {path.removeprefix(f"{self.root}/"): o["LastModified"] for path, o in files.items()}
 
     def read(self, key: str) -> bytes:
         return bytes(self.fs.cat_file(f"{self.root}/{key}"))
