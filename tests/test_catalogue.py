@@ -144,12 +144,12 @@ def put(storage: Storage, name: str, body: bytes, metadata: dict = COG) -> str:
 
 def stored(storage: Storage) -> dict[str, bytes]:
     """The catalogue's files, by path within it."""
-    keys = storage._list(storage.catalogue)
-    read = storage.s3.get_object
-    return {
-        key.removeprefix(storage.catalogue): read(Bucket=storage.bucket, Key=key)["Body"].read()
-        for key in keys
-    }
+
+    def read(key: str) -> tuple[str, bytes]:
+        body = storage.s3.get_object(Bucket=storage.bucket, Key=key)["Body"]
+        return key.removeprefix(storage.catalogue), body.read()
+
+    return dict(storage._each(read, storage._list(storage.catalogue)))
 
 
 class S3(pystac.stac_io.DefaultStacIO):
@@ -373,7 +373,8 @@ def test_nothing_is_lost_or_doubled_whatever_is_killed() -> None:
     history, final = a_history(seed=8)
     with a_lab_to_break() as (lab, follower):
         state = lab.state()
-        broker, minio = lab._broker(state)[0], lab._minio(state)
+        servers = lab._servers(state)
+        broker, minio = servers.broker, servers.minio
         waiting = lab.folder / "rabbitmq" / "undelivered"
         program = minio.server.process().cmdline()[0]
 
@@ -393,11 +394,11 @@ def test_nothing_is_lost_or_doubled_whatever_is_killed() -> None:
 
         def restart_minio() -> None:
             minio.server.stop()
-            minio.start(Path(program), state.port, state.console_port)
+            minio.start(Path(program), state.port, state.console_port, state.issuer_port)
 
         def kill_minio() -> None:
             minio.server.process().kill()
-            minio.start(Path(program), state.port, state.console_port)
+            minio.start(Path(program), state.port, state.console_port, state.issuer_port)
 
         s3, bucket = follower.storage.s3, follower.storage.bucket
 
