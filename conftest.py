@@ -1,4 +1,4 @@
-"""One datalab for the whole run, and every notebook executed on it.
+"""A datalab for the tests, and every notebook executed on it.
 
 Each notebook runs twice in a row: as stored, here, and as a student who answers nothing
 gets it, in tests/test_exercises.py. Neither may live on what the other left, nor on its
@@ -15,7 +15,7 @@ import pytest
 from nbmake.nb_run import NotebookRun
 from nbmake.pytest_items import NotebookFailedException, NotebookItem
 
-from datalab import rabbitmq
+from datalab import binaries, rabbitmq
 from datalab.environment import apply
 from datalab.errors import DatalabError
 from datalab.lab import Datalab, temporary
@@ -25,22 +25,30 @@ LAB = pytest.StashKey[ExitStack]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start the datalab before xdist starts its workers, which inherit its environment."""
-    if hasattr(config, "workerinput") or config.option.collectonly:
+    """Start the datalab, one for each worker of xdist.
+
+    On a common one, two chapters that open a prefix of the same bucket to everybody undo
+    each other's change now and then: `mc anonymous` reads the bucket's policy, then writes it.
+    """
+    if config.option.collectonly:
         return
-    os.environ["DATALAB_INTERNET"] = "local"  # what the tests meet depends on no other site
     config.stash[LAB] = stack = ExitStack()
+    is_worker = hasattr(config, "workerinput")
     capture = config.pluginmanager.getplugin("capturemanager")
     try:
-        with capture.global_and_fixture_disabled():  # building MinIO takes minutes, and says so
+        if not is_worker:
+            os.environ["DATALAB_INTERNET"] = "local"  # what tests meet depends on no other site
+            os.environ["TEST_OUTPUTS"] = stack.enter_context(TemporaryDirectory())
+            with capture.global_and_fixture_disabled():  # building takes minutes, and says so
+                binaries.find_all()
+        if is_worker or not config.option.numprocesses:
             lab = stack.enter_context(temporary(broker=rabbitmq.available()))
+            environment = apply(lab.environment(), os.environ)
+            os.environ.clear()
+            os.environ.update(environment)
+            os.environ["TEST_DATALAB"] = str(lab.folder)
     except DatalabError as error:
         raise pytest.UsageError(str(error)) from None
-    environment = apply(lab.environment(), os.environ)
-    os.environ.clear()
-    os.environ.update(environment)
-    os.environ["TEST_DATALAB"] = str(lab.folder)
-    os.environ["TEST_OUTPUTS"] = stack.enter_context(TemporaryDirectory())
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -54,7 +62,7 @@ class CheckedNotebook(NotebookItem):
     def __init__(self, parent: pytest.File, filename: str) -> None:
         pytest.Item.__init__(self, "runs", parent)
         self.filename = filename
-        # on the worker of its other run: both write to the same place
+        # on the worker, and so the datalab, of its other run
         self.add_marker(pytest.mark.xdist_group(parent.name))
 
     def runtest(self) -> None:

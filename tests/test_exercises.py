@@ -112,7 +112,7 @@ def proof(source: dict, folder: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     "path",
-    # on the worker that runs this notebook: both write to the same place
+    # on the worker, and so the datalab, of its other run
     [
         pytest.param(path, marks=pytest.mark.xdist_group(path.name), id=path.stem)
         for path in NOTEBOOKS
