@@ -62,9 +62,10 @@ def student_environment(
     }
     values |= dict.fromkeys(BUNDLE_VARIABLES, bundle)
     for name in ("NO_PROXY", "no_proxy"):
-        # behind a company's proxy the lab is still reached directly
+        # behind a proxy the lab is still reached directly, and what never exists (RFC 2606)
+        # fails as it does without one
         others = [part for part in os.environ.get(name, "").split(",") if part]
-        values[name] = ",".join(dict.fromkeys([*others, "127.0.0.1", "localhost"]))
+        values[name] = ",".join(dict.fromkeys([*others, "127.0.0.1", "localhost", ".invalid"]))
     return values
 
 

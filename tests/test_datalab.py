@@ -362,7 +362,7 @@ def test_the_colleague_has_a_users_rights_and_those_of_the_project(
     s3: Any, colleagues_s3: Any
 ) -> None:
     names = {bucket["Name"] for bucket in colleagues_s3.list_buckets()["Buckets"]}
-    assert names == {"colleague", "projet-village", "donnees-insee"}
+    assert names == {"colleague", "projet-village", "donnees-insee", "earth-science"}
     name = f"tests-of-the-datalab/{uuid.uuid4()}"
     for key in (name, f"diffusion/{name}"):
         s3.put_object(Bucket="student", Key=key, Body=b"mine")
@@ -553,7 +553,10 @@ def test_other_users_see_no_file_that_holds_a_secret(state: State) -> None:
 
 def test_no_secret_stands_in_a_log(state: State) -> None:
     logs = list((FOLDER / "logs").iterdir())
-    assert {log.stem for log in logs} == {"internet", "issuer", "minio", "postgres"}
+    servers = {"internet", "issuer", "minio", "postgres"} | (
+        {"rabbitmq"} if state.broker else set()
+    )
+    assert {log.stem for log in logs} == servers
     text = "".join(log.read_text(errors="replace") for log in logs)
     assert "ready to accept connections" in text
     assert not [secret for secret in secrets_of(state) if secret in text]

@@ -39,6 +39,7 @@ SCRIPTS = ROOT / "init-scripts"
 sys.path.append(str(SCRIPTS))
 import jsonc  # noqa: E402
 import packages  # noqa: E402
+from student_edition import FOLDERS  # noqa: E402
 
 from tests.laptop import wait_until  # noqa: E402
 
@@ -288,7 +289,7 @@ def unprivileged(student: Service) -> Service:
 def test_the_course_is_in_the_work_folder(service: Service, kind: str) -> None:
     said = service.start(CHAPTER, "v1", kind)
     notebooks = [f"{name}.ipynb" for name in CHAPTERS]
-    assert service.files() == sorted([*notebooks, "README.md", "images"])
+    assert service.files() == sorted([*notebooks, "README.md", *FOLDERS])
     pictures = {path.name for path in ROOT.glob("notebooks/images/*")}
     assert {path.name for path in service.work.glob("images/*")} == pictures
     for name in notebooks:
