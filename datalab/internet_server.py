@@ -72,8 +72,10 @@ class _Files:
             self._making = asyncio.create_task(_drawn())
         content = await asyncio.shield(self._making)
         part = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("Range", ""))
+        # a part that is asked for counts as the attempt after the fault, so that the next
+        # download meets the fault again
+        fault = self._plan.of_file(request.path) if request.method == "GET" else ""
         if request.method != "GET" or part is None or part[0] == "bytes=0-":
-            fault = self._plan.of_file(request.path) if request.method == "GET" else ""
             return await faults.answer(request, content, "application/zip", fault, ranges=True)
         first, last = int(part[1]), min(int(part[2] or len(content)), len(content) - 1)
         if first > last:

@@ -357,6 +357,8 @@ def test_the_loader_of_the_notebook_gets_through_much_worse(
         variables["download"](OUTLINES, tmp_path / "outlines.zip")
         assert (tmp_path / "outlines.zip").read_bytes() == archive
         assert "ChunkedEncodingError: attempt 2 follows" in capsys.readouterr().err.splitlines()[-1]
+        variables["download"](OUTLINES, tmp_path / "again.zip")  # meets the same again
+        assert "ChunkedEncodingError: attempt 2 follows" in capsys.readouterr().err.splitlines()[-1]
         assert not list(tmp_path.glob("*.part"))
     finally:
         fs.rm(folder, recursive=True)

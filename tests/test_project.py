@@ -197,6 +197,18 @@ def test_raw_data_that_were_changed_are_noticed(done: Copy) -> None:
     assert page in errors and "changed" in errors
 
 
+def test_a_source_that_changed_under_way_gives_no_complete_copy(done: Copy) -> None:
+    page = done.pages()[0]
+    manifest = page.replace(page.rpartition("/")[2], "manifest.json")
+    content = json.loads(done.read(page))
+    done.fs.pipe(f"{done.root}/{page}", json.dumps({**content, "total": 1}).encode())
+    done.fs.rm(f"{done.root}/{manifest}")
+    code, _, errors = done.run()
+    assert code != 0
+    assert "changed while" in errors and "snapshot" in errors
+    assert manifest not in done.objects()
+
+
 def test_without_a_network_or_a_bucket_it_says_what_to_do(project: Copy) -> None:
     code, _, errors = project.run(MY_BUCKET=None)
     assert code != 0 and "MY_BUCKET" in errors

@@ -64,6 +64,11 @@ def fetch(store: Store, config: dict[str, Any]) -> str:
             bar.update(len(page["results"]))
             # `next` is a whole address, with the parameters in it; the last page has none
             address, parameters = page.get("next"), None
+    if rows != json.loads(store.read(next(iter(pages))))["total"]:
+        raise SystemExit(
+            f"The source changed while {folder} was fetched: {rows} rows came, another number was "
+            "announced. Name a new copy (snapshot in config.toml), and fetch it in one go."
+        )
     about = {"rows": rows, "columns": config["filter"]["select"].split(","), "pages": pages}
     store.write(manifest, json.dumps(about, indent=1).encode())
     print(f"raw      {folder}: {rows} rows; of {len(pages)} pages {come} came in this run")
