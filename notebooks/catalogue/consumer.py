@@ -15,7 +15,7 @@ from typing import Any
 
 import pika
 from botocore.exceptions import BotoCoreError, ClientError
-from pika.exceptions import AMQPError
+from pika.exceptions import AMQPError, ConsumerCancelled
 
 from catalogue.messages import Malformed, changes
 from catalogue.storage import Report, Storage
@@ -153,6 +153,7 @@ class Consumer:
                 batch = Batch()
             elif idle is not None and time.monotonic() - heard > idle:
                 return
+        raise ConsumerCancelled("the queue was deleted (then ask for `reconcile`), or moved")
 
     def _save(self, channel: Any, batch: Batch) -> None:
         if batch.reconcile:
