@@ -7,11 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import boto3
 import numpy as np
@@ -32,7 +33,7 @@ sys.path.append(str(PROGRAM))
 from catalogue.consumer import Consumer  # noqa: E402
 from catalogue.images import MEDIATYPE, item_id  # noqa: E402
 from catalogue.messages import Malformed, changes  # noqa: E402
-from catalogue.storage import Storage  # noqa: E402
+from catalogue.storage import Report, Storage  # noqa: E402
 
 COG = {MEDIATYPE: "COG"}
 WRITERS = 6
@@ -482,6 +483,41 @@ def test_one_follower_works_and_another_waits_and_a_lost_event_is_reconciled() -
             second.process.wait()
 
 
+class SlowStorage(Storage):
+    """A save of it outlasts the broker's patience."""
+
+    saves: ClassVar[list[list[str]]] = []
+
+    def update(self, keys: Iterable[str]) -> Report:
+        self.saves.append(sorted(keys))
+        time.sleep(15)
+        return super().update(keys)
+
+
+@needs_broker
+def test_a_long_save_keeps_the_connection_and_a_deleted_queue_is_made_anew() -> None:
+    with a_lab_to_break() as (_, follower):
+        follower.end(signal.SIGTERM)
+        storage = follower.storage
+        put(storage, "1.tif", geotiff(1, 40))
+        quick = consumer_of(follower)
+        slow = SlowStorage(storage.s3, storage.bucket, storage.images, storage.catalogue)
+        # a broker drops who was silent for twice as long
+        replace(quick, url=f"{quick.url}?heartbeat=4", storage=slow).run(idle=5)
+        assert slow.saves == [["tiles/1.tif"]]  # not given out again and again
+        assert len(storage._links()) == 1
+
+        follower.start()
+        with pika.BlockingConnection(pika.URLParameters(quick.url)) as connection:
+            channel = connection.channel()
+            told = lambda: channel.queue_declare(quick.queue, passive=True).method  # noqa: E731
+            wait_until(lambda: told().consumer_count == 1, "the follower follows")
+            channel.queue_delete(quick.queue)
+        wait_until(lambda: exists(quick), "the follower has made its queue anew")
+        put(storage, "2.tif", geotiff(2, 40))
+        wait_until(lambda: len(storage._links()) == 2, "it follows again")
+
+
 def test_commands_say_what_is_wrong(storage: Storage) -> None:
     without = {name: value for name, value in os.environ.items() if name != "AMQP_URL"}
     follower = Follower(without, storage)
@@ -503,3 +539,17 @@ def test_commands_say_what_is_wrong(storage: Storage) -> None:
     )
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "SignatureDoesNotMatch" in done.stderr
+    assert "AWS_SECRET_ACCESS_KEY does not fit" in done.stderr  # the next step
+    for url, text in {
+        "nonsense": "AMQP_URL is no address of a broker",
+        "amqp://127.0.0.1:9/": "Does the broker run",
+    }.items():
+        done = subprocess.run(
+            follower.command("dead-letters"),
+            cwd=PROGRAM,
+            env=without | {"AMQP_URL": url},
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode, text in done.stderr) == (1, True), done.stderr
+        assert "Traceback" not in done.stderr

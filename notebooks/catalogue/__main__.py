@@ -8,6 +8,7 @@ import sys
 from types import FrameType
 
 import boto3
+import pika
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from pika.exceptions import AMQPError
@@ -16,16 +17,43 @@ from catalogue.consumer import Consumer, StoreRefuses
 from catalogue.storage import Storage
 
 DESCRIPTION = "Keep a STAC catalogue of the images below a prefix of a bucket, as they come and go."
+ENVIRONMENT = """
+The store and its keys are taken from AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID,
+AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN; the broker from AMQP_URL and AMQP_EXCHANGE
+(bucket-events, if it is not set). Only `rebuild` needs no broker.
+
+example: python -m catalogue --images mine/tiles/ --catalogue mine/stac/ rebuild
+"""
+NEXT_STEP = {  # by the beginning of the error's name or code
+    "NoCredentials": "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+    "PartialCredentials": "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+    "EndpointConnection": "Does the store run, and is AWS_ENDPOINT_URL its address?",
+    "NoSuchBucket": "Is the bucket's name right, and AWS_ENDPOINT_URL the store that has it?",
+    "InvalidAccessKeyId": "Are these the keys of this store? Take new ones.",
+    "SignatureDoesNotMatch": "AWS_SECRET_ACCESS_KEY does not fit AWS_ACCESS_KEY_ID.",
+    "ExpiredToken": "The keys have come to their end: take new ones.",
+    "AccessDenied": "May these keys read the images and write the catalogue?",
+    "ProbableAuthentication": "Are the user and the password in AMQP_URL right?",
+    "AMQPConnection": "Does the broker run, and is AMQP_URL its address?",
+}
 
 
 def main() -> int:
     """Run one command; the exit code is 0, 1 for what the message explains, 2 for wrong use."""
-    parser = argparse.ArgumentParser(prog="python -m catalogue", description=DESCRIPTION)
-    parser.add_argument("--images", required=True, metavar="BUCKET/PREFIX/")
-    parser.add_argument("--catalogue", required=True, metavar="BUCKET/PREFIX/", help="same bucket")
+    parser = argparse.ArgumentParser(
+        prog="python -m catalogue",
+        description=DESCRIPTION,
+        epilog=ENVIRONMENT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    where = {"required": True, "metavar": "BUCKET/PREFIX/"}
+    parser.add_argument("--images", **where, help="where the images are")
+    parser.add_argument("--catalogue", **where, help="where to keep it, in the same bucket")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     follow = commands.add_parser("follow", help="follow the queue, until stopped")
-    follow.add_argument("--idle", type=float, help="end after so many seconds without a message")
+    follow.add_argument(
+        "--idle", type=float, metavar="SECONDS", help="end after so long without a message"
+    )
     commands.add_parser("reconcile", help="ask the follower to rebuild the catalogue, in its turn")
     commands.add_parser("rebuild", help="rebuild it here and now; only where nothing follows")
     commands.add_parser("dead-letters", help="list what was refused, and why")
@@ -50,6 +78,8 @@ def main() -> int:
             print(f"{len(report.catalogued)} catalogued, {len(report.refused)} refused")
             for key, reason in report.refused.items():
                 print(f"  {key}: {reason}")
+            if not report.catalogued and not report.refused:
+                print(f"Nothing lies below {bucket}/{images}: is it the right prefix?")
             return 0
         if "AMQP_URL" not in os.environ:
             print("There is no broker here: AMQP_URL is not set.", file=sys.stderr)
@@ -57,6 +87,14 @@ def main() -> int:
             return 1
         exchange = os.environ.get("AMQP_EXCHANGE", "bucket-events")
         queue = f"catalogue.{bucket}/{images}"
+        try:
+            pika.URLParameters(os.environ["AMQP_URL"])
+        except (ValueError, IndexError):  # it may hold a password: not shown
+            print(
+                "AMQP_URL is no address of a broker: amqp://USER:PASSWORD@HOST:PORT/",
+                file=sys.stderr,
+            )
+            return 1
         consumer = Consumer(os.environ["AMQP_URL"], exchange, queue, storage)
         if given.command == "follow":
             consumer.run(given.idle)
@@ -72,7 +110,13 @@ def main() -> int:
         )
         return 1
     except (BotoCoreError, ClientError, AMQPError, OSError) as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        code = type(error).__name__
+        print(f"{code}: {error}".removesuffix(": "), file=sys.stderr)
+        if isinstance(error, ClientError):
+            code = error.response["Error"]["Code"]
+        for beginning, step in NEXT_STEP.items():
+            if code.startswith(beginning):
+                print(step, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
