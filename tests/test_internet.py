@@ -359,6 +359,9 @@ def test_the_loader_of_the_notebook_gets_through_much_worse(
         assert "ChunkedEncodingError: attempt 2 follows" in capsys.readouterr().err.splitlines()[-1]
         variables["download"](OUTLINES, tmp_path / "again.zip")  # meets the same again
         assert "ChunkedEncodingError: attempt 2 follows" in capsys.readouterr().err.splitlines()[-1]
+        (tmp_path / "whole.zip.part").write_bytes(archive)  # killed just before the new name
+        variables["download"](OUTLINES, tmp_path / "whole.zip")
+        assert (tmp_path / "whole.zip").read_bytes() == archive
         assert not list(tmp_path.glob("*.part"))
     finally:
         fs.rm(folder, recursive=True)
