@@ -7,12 +7,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import boto3
 import numpy as np
@@ -33,7 +32,7 @@ sys.path.append(str(PROGRAM))
 from catalogue.consumer import Consumer  # noqa: E402
 from catalogue.images import MEDIATYPE, item_id  # noqa: E402
 from catalogue.messages import Malformed, changes  # noqa: E402
-from catalogue.storage import Report, Storage  # noqa: E402
+from catalogue.storage import Storage  # noqa: E402
 
 COG = {MEDIATYPE: "COG"}
 WRITERS = 6
@@ -481,41 +480,6 @@ def test_one_follower_works_and_another_waits_and_a_lost_event_is_reconciled() -
         finally:
             second.process.kill()
             second.process.wait()
-
-
-class SlowStorage(Storage):
-    """A save of it outlasts the broker's patience."""
-
-    saves: ClassVar[list[list[str]]] = []
-
-    def update(self, keys: Iterable[str]) -> Report:
-        self.saves.append(sorted(keys))
-        time.sleep(15)
-        return super().update(keys)
-
-
-@needs_broker
-def test_a_long_save_keeps_the_connection_and_a_deleted_queue_is_made_anew() -> None:
-    with a_lab_to_break() as (_, follower):
-        follower.end(signal.SIGTERM)
-        storage = follower.storage
-        put(storage, "1.tif", geotiff(1, 40))
-        quick = consumer_of(follower)
-        slow = SlowStorage(storage.s3, storage.bucket, storage.images, storage.catalogue)
-        # a broker drops who was silent for twice as long
-        replace(quick, url=f"{quick.url}?heartbeat=4", storage=slow).run(idle=5)
-        assert slow.saves == [["tiles/1.tif"]]  # not given out again and again
-        assert len(storage._links()) == 1
-
-        follower.start()
-        with pika.BlockingConnection(pika.URLParameters(quick.url)) as connection:
-            channel = connection.channel()
-            told = lambda: channel.queue_declare(quick.queue, passive=True).method  # noqa: E731
-            wait_until(lambda: told().consumer_count == 1, "the follower follows")
-            channel.queue_delete(quick.queue)
-        wait_until(lambda: exists(quick), "the follower has made its queue anew")
-        put(storage, "2.tif", geotiff(2, 40))
-        wait_until(lambda: len(storage._links()) == 2, "it follows again")
 
 
 def test_commands_say_what_is_wrong(storage: Storage) -> None:

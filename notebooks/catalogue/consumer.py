@@ -10,20 +10,18 @@ import json
 import logging
 import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
 
 import pika
 from botocore.exceptions import BotoCoreError, ClientError
-from pika.exceptions import AMQPError, ConsumerCancelled
+from pika.exceptions import AMQPError
 
 from catalogue.messages import Malformed, changes
 from catalogue.storage import Report, Storage
 
 BATCH = 200  # messages saved, and acknowledged, together
 QUIET = 0.2  # seconds without a message end a batch
-HEARTBEAT = 1.0  # seconds between two signs of life while a batch is saved
 LONGEST_PAUSE = 10.0  # seconds between two attempts to go on
 RECONCILE = {"reconcile": True}
 log = logging.getLogger("catalogue")
@@ -155,31 +153,19 @@ class Consumer:
                 batch = Batch()
             elif idle is not None and time.monotonic() - heard > idle:
                 return
-        raise ConsumerCancelled("the queue was deleted (then ask for `reconcile`), or moved")
 
     def _save(self, channel: Any, batch: Batch) -> None:
-        # A rebuild may last. A broker that hears nothing meanwhile drops the connection, and
-        # gives the message out again: the rebuild would never end.
-        with ThreadPoolExecutor(1) as worker:
-            work = worker.submit(self._work, batch)
-            while not wait([work], HEARTBEAT).done:
-                channel.connection.process_data_events(0)
-        report = work.result()
+        if batch.reconcile:
+            _tell("rebuilt", self.storage.rebuild())
+        report = self.storage.update(batch.keys) if batch.keys else Report([], [], {})
+        if batch.keys:
+            _tell("updated", report)
         for body, reason in batch.malformed:
             self._publish(channel, self.dead, body, {"reason": reason})
         for key, reason in report.refused.items():
             headers = {"key": key, "reason": reason}
             self._publish(channel, self.dead, batch.keys[key], headers)
         channel.basic_ack(batch.last_tag, multiple=True)
-
-    def _work(self, batch: Batch) -> Report:
-        if batch.reconcile:
-            _tell("rebuilt", self.storage.rebuild())
-        if not batch.keys:
-            return Report([], [], {})
-        report = self.storage.update(batch.keys)
-        _tell("updated", report)
-        return report
 
     @staticmethod
     def _publish(channel: Any, queue: str, body: bytes, headers: dict[str, str]) -> None:
