@@ -26,6 +26,7 @@ from rasterio.transform import from_origin
 from datalab import rabbitmq
 from datalab.environment import apply
 from datalab.lab import Datalab, temporary
+from datalab.services import is_free
 
 PROGRAM = Path(__file__).resolve().parent.parent / "notebooks"
 sys.path.append(str(PROGRAM))
@@ -321,13 +322,16 @@ def exists(consumer: Consumer) -> bool:
             return False
 
 
-def persistently(act: Any) -> None:
+def persistently(act: Any, seconds: float = 120) -> None:
     """What a careful writer does: again, until the store says that it is done."""
+    deadline = time.monotonic() + seconds
     while True:
         try:
             act()
             return
         except (BotoCoreError, ClientError):
+            if time.monotonic() > deadline:
+                raise
             time.sleep(0.1)
 
 
@@ -384,21 +388,31 @@ def test_nothing_is_lost_or_doubled_whatever_is_killed() -> None:
                 follower.end(signal.SIGKILL)
                 follower.start()
 
+        def start_broker() -> None:
+            # a client may have the port for a moment, while no server holds it
+            wait_until(lambda: is_free(state.broker.port), "the broker's port is free")
+            assert broker.start().port == state.broker.port
+
+        def start_minio() -> None:
+            wait_until(lambda: is_free(state.port), "MinIO's port is free")
+            ports = minio.start(Path(program), state.port, state.console_port, state.issuer_port)
+            assert ports[0] == state.port
+
         def restart_broker() -> None:
             broker.server.stop()
-            broker.start()
+            start_broker()
 
         def kill_broker() -> None:
             broker.server.process().kill()
-            broker.start()
+            start_broker()
 
         def restart_minio() -> None:
             minio.server.stop()
-            minio.start(Path(program), state.port, state.console_port, state.issuer_port)
+            start_minio()
 
         def kill_minio() -> None:
             minio.server.process().kill()
-            minio.start(Path(program), state.port, state.console_port, state.issuer_port)
+            start_minio()
 
         s3, bucket = follower.storage.s3, follower.storage.bucket
 
@@ -427,7 +441,6 @@ def test_nothing_is_lost_or_doubled_whatever_is_killed() -> None:
                 disaster()
             for writer in written:
                 writer.result()
-        assert lab.state().broker.port == state.broker.port
 
         consumer = consumer_of(follower)
         with pika.BlockingConnection(pika.URLParameters(consumer.url)) as connection:
