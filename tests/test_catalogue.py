@@ -259,7 +259,7 @@ class Follower:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -445,7 +445,9 @@ def test_nothing_is_lost_or_doubled_whatever_is_killed() -> None:
         consumer = consumer_of(follower)
         with pika.BlockingConnection(pika.URLParameters(consumer.url)) as connection:
             connection.channel().basic_publish(consumer.exchange, "s3", b"no notification")
-        wait_until(lambda: not [p for p in waiting.rglob("*") if p.is_file()], "all is delivered")
+        wait_until(
+            lambda: not [p for p in waiting.rglob("*") if p.is_file()], "all is delivered", 240
+        )
         follower.end(signal.SIGTERM)
         follower.call("follow", "--idle=1")
 
