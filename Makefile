@@ -9,6 +9,8 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 # What `make lab` opens: the student's own copies, or the sources.
 FOLDER := work
+# Whose variables it has: all of the datalab, or those of a service of the SSP Cloud (service).
+AS := laptop
 # Trust the authorities that the machine trusts (a company's proxy), not only uv's own list.
 export UV_SYSTEM_CERTS := 1
 
@@ -29,7 +31,7 @@ serve: $(VENV)/ready  ## show the book in a browser, on 127.0.0.1
 
 lab: $(VENV)/ready  ## JupyterLab on the local datalab, as a student (FOLDER=notebooks: as an author; AS=service)
 	@$(if $(filter work,$(FOLDER)),$(PYTHON) init-scripts/student_edition.py notebooks work)
-	@$(PYTHON) -m datalab up --with available $(if $(AS),--as $(AS))
+	@$(PYTHON) -m datalab up --with available --as $(AS)
 	@echo "The datalab runs until: $(PYTHON) -m datalab down"
 	@$(PYTHON) -m datalab run -- jupyter lab --ServerApp.root_dir=$(FOLDER) \
 	    $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_OPTIONS)
