@@ -9,6 +9,8 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 # What `make lab` opens: the student's own copies, or the sources.
 FOLDER := work
+# Whose variables it has: all of the datalab, or those of a service of the SSP Cloud (service).
+AS := laptop
 # Trust the authorities that the machine trusts (a company's proxy), not only uv's own list.
 export UV_SYSTEM_CERTS := 1
 
@@ -27,9 +29,9 @@ serve: $(VENV)/ready  ## show the book in a browser, on 127.0.0.1
 	@echo "Open the address below in a browser; Ctrl-C ends it."
 	@$(PYTHON) -m http.server --bind 127.0.0.1 --directory _build/html $(or $(PORT),0)
 
-lab: $(VENV)/ready  ## JupyterLab on the local datalab, as a student (FOLDER=notebooks: as an author)
+lab: $(VENV)/ready  ## JupyterLab on the local datalab, as a student (FOLDER=notebooks: as an author; AS=service)
 	@$(if $(filter work,$(FOLDER)),$(PYTHON) init-scripts/student_edition.py notebooks work)
-	@$(PYTHON) -m datalab up --with available
+	@$(PYTHON) -m datalab up --with available --as $(AS)
 	@echo "The datalab runs until: $(PYTHON) -m datalab down"
 	@$(PYTHON) -m datalab run -- jupyter lab --ServerApp.root_dir=$(FOLDER) \
 	    $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_OPTIONS)

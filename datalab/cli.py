@@ -11,12 +11,13 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from datalab import internet, rabbitmq
 from datalab.console import console, say
 from datalab.environment import apply, search_path
 from datalab.errors import DatalabError
-from datalab.lab import Datalab, State, default_folder, temporary
+from datalab.lab import LAPTOP, SERVICE, Datalab, State, default_folder, temporary
 from datalab.minio import STUDENT
 
 NOTHING_RUNS = 3
@@ -75,7 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     command = commands.add_parser("up", help="start the services, or say that they run")
-    _offer_broker(command)
+    _offer_roles(command)
+    _offer_servers(command)
     command.set_defaults(act=_up)
     command = commands.add_parser("down", help="stop the services; the data stays")
     command.set_defaults(act=_down)
@@ -83,15 +85,18 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(act=_status)
     command = commands.add_parser("env", help="the environment of a service, for a shell")
     command.add_argument("--json", action="store_true", help="for programs; null: to be unset")
+    _offer_roles(command)
+    _offer_servers(command, ["postgresql"])
     command.set_defaults(act=_env)
     command = commands.add_parser(
         "run",
         help="run a command in that environment",
-        usage="python -m datalab run [--with SERVICE] -- CMD [ARG ...]",
+        usage="python -m datalab run [--as ROLE] [--with SERVER] -- CMD [ARG ...]",
         description="Run a command in the environment of a service: on the running datalab "
         "or, if none runs, on one of its own that is removed after.",
     )
-    _offer_broker(command)
+    _offer_roles(command)
+    _offer_servers(command)
     command.add_argument("command", nargs=argparse.REMAINDER, metavar="CMD")
     command.set_defaults(act=_run, parser=command)
     command = commands.add_parser("reset", help="back to the samples; deletes what was stored")
@@ -100,24 +105,50 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _offer_broker(command: argparse.ArgumentParser) -> None:
+def _offer_roles(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--as",
+        dest="role",
+        choices=[LAPTOP, SERVICE],
+        default="",
+        help="whose variables and programs: all that the datalab has (laptop), or exactly what "
+        "a service of the SSP Cloud has (service); `up` notes it for later commands",
+    )
+
+
+def _offer_servers(
+    command: argparse.ArgumentParser,
+    servers: Sequence[str] = ("rabbitmq", "available", "postgresql"),
+) -> None:
     command.add_argument(
         "--with",
-        dest="services",
+        dest="servers",
         action="append",
-        choices=["rabbitmq", "available"],
+        choices=servers,
         default=[],
-        help="with RabbitMQ, which must be on this machine; or with what this machine has",
+        help="rabbitmq: with RabbitMQ, which must be on this machine; available: with what this "
+        "machine has; postgresql: as a service, with the variables of a PostgreSQL service",
     )
 
 
 def _broker_wanted(given: argparse.Namespace) -> bool:
-    return "rabbitmq" in given.services or ("available" in given.services and rabbitmq.available())
+    return "rabbitmq" in given.servers or ("available" in given.servers and rabbitmq.available())
+
+
+def _role(given: argparse.Namespace) -> dict[str, Any]:
+    with_postgresql = "postgresql" in given.servers
+    if with_postgresql and given.role == LAPTOP:
+        raise DatalabError(
+            "A laptop has the datalab's PostgreSQL in any case.",
+            "Leave out --with postgresql, or ask for a service: --as service --with postgresql",
+        )
+    role = given.role or (SERVICE if with_postgresql else "")
+    return {"role": role, "with_postgresql": with_postgresql}
 
 
 def _up(given: argparse.Namespace) -> int:
     lab = Datalab(given.dir)
-    started = lab.up(broker=_broker_wanted(given))
+    started = lab.up(broker=_broker_wanted(given), **_role(given))
     say("The datalab is ready." if started else "The datalab runs already.")
     _print_addresses(lab)
     return 0
@@ -153,6 +184,7 @@ def _print_addresses(lab: Datalab) -> None:
         "PostgreSQL": running["PostgreSQL"],
         "token issuer": running["Token issuer"],
         "internet": running["Internet"] and _internet(state),
+        **({"as": _role_shown(state)} if state.role == SERVICE else {}),
         **({"RabbitMQ": running["RabbitMQ"]} if "RabbitMQ" in running else {}),
         "folder": lab.folder,
     }
@@ -160,6 +192,10 @@ def _print_addresses(lab: Datalab) -> None:
         rows["token until"] = f"{state.token.expires.astimezone():%Y-%m-%d %H:%M}"
     for name, value in rows.items():
         print(f"{name:<12} {value or 'does not run'}")
+
+
+def _role_shown(state: State) -> str:
+    return "a service of the SSP Cloud" + (", with PostgreSQL" if state.with_postgresql else "")
 
 
 def _internet(state: State) -> str:
@@ -170,7 +206,7 @@ def _internet(state: State) -> str:
 
 
 def _env(given: argparse.Namespace) -> int:
-    values = Datalab(given.dir).environment()
+    values = Datalab(given.dir).environment(**_role(given))
     if given.json:
         print(json.dumps(values, indent=2))
         return 0
@@ -186,20 +222,20 @@ def _run(given: argparse.Namespace) -> int:
     lab = Datalab(given.dir)
     running = lab.running()
     if any(running.values()):
-        if "rabbitmq" in given.services and "RabbitMQ" not in running:
+        if "rabbitmq" in given.servers and "RabbitMQ" not in running:
             raise DatalabError(
                 f"The datalab in {lab.folder} runs without RabbitMQ.",
                 "Add it with: python -m datalab up --with rabbitmq",
             )
-        return _run_on(lab, command)
+        return _run_on(lab, command, **_role(given))
     if command[0] != "mc":  # which comes with the datalab
         _program(command[0], search_path(lab.folder))  # before seconds are spent on a start
     with temporary(_broker_wanted(given)) as lab:
-        return _run_on(lab, command)
+        return _run_on(lab, command, **_role(given))
 
 
-def _run_on(lab: Datalab, command: list[str]) -> int:
-    environment = apply(lab.environment(), os.environ)
+def _run_on(lab: Datalab, command: list[str], role: str, with_postgresql: bool) -> int:
+    environment = apply(lab.environment(role, with_postgresql), os.environ)
     program = _program(command[0], environment["PATH"])
     process: subprocess.Popen[bytes] | None = None
     early: list[int] = []

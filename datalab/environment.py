@@ -69,9 +69,13 @@ def student_environment(
     return values
 
 
-def search_path(folder: Path) -> str:
-    """PATH of that environment: ``mc``, then the programs of this Python, then the user's."""
-    first = [str(folder / "bin"), str(Path(sys.executable).parent)]
+def search_path(folder: Path, laptop: bool = True) -> str:
+    """PATH of that environment: the datalab's programs, those of this Python, the user's.
+
+    Only on a ``laptop`` it begins with ``mc``.
+    """
+    first = [str(folder / "bin-laptop")] if laptop else []
+    first += [str(folder / "bin"), str(Path(sys.executable).parent)]
     return os.pathsep.join(dict.fromkeys([*first, *os.get_exec_path()]))
 
 

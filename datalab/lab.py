@@ -17,14 +17,23 @@ from typing import Any
 import psycopg
 from filelock import FileLock
 
-from datalab import binaries, duckdb_extensions, internet, postgres, rabbitmq, trust
+from datalab import (
+    aws_cli,
+    binaries,
+    duckdb_extensions,
+    internet,
+    postgres,
+    rabbitmq,
+    service,
+    trust,
+)
 from datalab.console import console, say
-from datalab.environment import student_environment
+from datalab.environment import search_path, student_environment
 from datalab.errors import DatalabError
 from datalab.internet import Internet
 from datalab.issuer import Issuer
 from datalab.locks import held
-from datalab.minio import STUDENT, Keys, Minio
+from datalab.minio import STUDENT, Keys, Minio, policy
 from datalab.postgres import Passwords, Postgres
 from datalab.rabbitmq import Rabbit
 from datalab.services import ServerExited
@@ -32,6 +41,8 @@ from datalab.services import ServerExited
 FORMAT = 1  # of the folder; to be raised when an older datalab could not read it
 STATE = "datalab.json"
 RENEW_BEFORE = timedelta(days=1)
+LAPTOP = "laptop"  # all that the datalab has
+SERVICE = "service"  # what a service of the SSP Cloud has, see datalab/service.py
 PROJECT = Path(__file__).resolve().parent.parent
 
 
@@ -49,6 +60,9 @@ class State:
     student: Keys
     passwords: Passwords
     token: Keys | None = None
+    service_token: Keys | None = None  # with the rights of a service
+    role: str = LAPTOP  # whose variables are given where nothing else is asked for
+    with_postgresql: bool = False  # to a service
     port: int = 0
     console_port: int = 0
     postgres_port: int = 0
@@ -76,9 +90,10 @@ class State:
         values: dict[str, Any] = json.loads(text)
         for name in ("root", "student"):
             values[name] = Keys(**values[name])
-        if values["token"]:
-            expires = datetime.fromisoformat(values["token"].pop("expires"))
-            values["token"] = Keys(**values["token"], expires=expires)
+        for name in ("token", "service_token"):
+            if values.get(name):
+                expires = datetime.fromisoformat(values[name].pop("expires"))
+                values[name] = Keys(**values[name], expires=expires)
         values["passwords"] = Passwords(**values["passwords"])
         if values["broker"]:
             values["broker"] = rabbitmq.Settings(**values["broker"])
@@ -230,13 +245,16 @@ class Datalab:
 
     # -- up and down ---------------------------------------------------------------
 
-    def up(self, broker: bool = False) -> bool:
+    def up(self, broker: bool = False, role: str = "", with_postgresql: bool = False) -> bool:
         """Start what does not run; what the student stored stays.
 
         Parameters
         ----------
         broker
             With RabbitMQ, from now on: later starts of this datalab start it, too.
+        role, with_postgresql
+            What :meth:`environment` gives from now on, LAPTOP or SERVICE; as before where
+            it is empty.
 
         Returns
         -------
@@ -257,6 +275,8 @@ class Datalab:
             if broker and not state.broker:
                 rabbitmq.find()  # or the reason why not, before anything is changed
                 state = replace(state, broker=rabbitmq.Settings.new())
+            if role:
+                state = replace(state, role=role, with_postgresql=with_postgresql)
             try:
                 self._save(state)
                 (self.folder / "logs").mkdir(mode=0o700, exist_ok=True)
@@ -295,6 +315,10 @@ class Datalab:
         trust.make_certificates(self.folder / "certs", internet.HOSTS)
         trust.write_bundle(self.folder / "certs", os.environ)
         self._put_on_path(programs["mc"])
+        try:
+            aws_cli.put_on_path(self.folder / "bin")
+        except DatalabError as error:  # the rest of the course works
+            say(f"The datalab starts without `aws`. {error}")
         duckdb_extensions.install()
         servers = self._servers(state)
         started: list[AnyServer] = []
@@ -361,8 +385,9 @@ class Datalab:
             raise
 
     def _put_on_path(self, mc: Path) -> None:
-        folder = self.folder / "bin"
+        folder = self.folder / "bin-laptop"  # a service has no mc
         folder.mkdir(exist_ok=True)
+        (self.folder / "bin" / "mc").unlink(missing_ok=True)  # where it was until November 2026
         link = folder / "mc"
         mc = mc.resolve()  # in a shell of this datalab, the one on PATH is this very link
         if not link.is_symlink() or link.readlink() != mc:
@@ -370,11 +395,18 @@ class Datalab:
             link.symlink_to(mc)
 
     def _renew_token(self, state: State) -> State:
-        expires = state.token.expires if state.token else None
-        if expires and expires - datetime.now(UTC) > RENEW_BEFORE:
+        tokens = (state.token, state.service_token)
+        now = datetime.now(UTC)
+        if all(each and each.expires and each.expires - now > RENEW_BEFORE for each in tokens):
             return state
         minio = self._servers(state).minio
-        state = replace(state, token=minio.token(state.port, state.student))
+        state = replace(
+            state,
+            token=minio.token(state.port, state.student),
+            service_token=minio.token(
+                state.port, state.student, rights=policy(STUDENT, buckets=[STUDENT])
+            ),
+        )
         self._save(state)
         return state
 
@@ -404,7 +436,7 @@ class Datalab:
             state = self.state()
             assert state is not None
             # each step leaves what the next `up` can start from, should this be killed
-            self._save(replace(state, token=None, furnished=False))
+            self._save(replace(state, token=None, service_token=None, furnished=False))
             for name in ("minio", "postgres", "rabbitmq", "mc"):  # never the folder as a whole
                 discarded = self.folder / f"{name}.discarded"
                 if discarded.exists():
@@ -426,8 +458,15 @@ class Datalab:
 
     # -- what notebooks get --------------------------------------------------------
 
-    def environment(self) -> dict[str, str | None]:
-        """The variables of a service on this datalab; None for those to be unset.
+    def environment(self, role: str = "", with_postgresql: bool = False) -> dict[str, str | None]:
+        """The variables of a notebook on this datalab; None for those to be unset.
+
+        Parameters
+        ----------
+        role
+            LAPTOP or SERVICE; where it is empty, as `up` was told.
+        with_postgresql
+            To a service, the variables of a PostgreSQL service.
 
         Raises
         ------
@@ -451,10 +490,13 @@ class Datalab:
                     "Complete it with: python -m datalab up",
                 )
             state = self._renew_token(state)
-        assert state.token is not None
+        if not role:
+            role, with_postgresql = state.role, state.with_postgresql
+        token = state.service_token if role == SERVICE else state.token
+        assert token is not None
         values = student_environment(
             self.folder,
-            state.token,
+            token,
             state.port,
             state.postgres_port,
             state.passwords.student,
@@ -466,7 +508,23 @@ class Datalab:
             values |= dict.fromkeys(internet.PROXY_VARIABLES, own)
         elif internet.upstream_of(os.environ) == own:  # a shell of this datalab
             values |= dict.fromkeys(internet.PROXY_VARIABLES, state.upstream or None)
+        if role == SERVICE:
+            database = self._service_database(state) if with_postgresql else None
+            path = service.path_without(
+                service.GONE, search_path(self.folder, laptop=False), self.folder / "path"
+            )
+            return service.service_environment(values, path, database)
         return values
+
+    def _service_database(self, state: State) -> dict[str, str]:
+        self._servers(state).postgres.furnish_service(state.postgres_port)
+        return {
+            "PGHOST": "127.0.0.1",
+            "PGPORT": str(state.postgres_port),
+            "PGUSER": postgres.SERVICE,
+            "PGPASSWORD": state.passwords.student,
+            "PGDATABASE": postgres.SERVICE_DATABASE,
+        }
 
 
 @contextmanager

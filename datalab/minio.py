@@ -6,7 +6,7 @@ import ssl
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -33,18 +33,25 @@ TOKEN_SECONDS = 7 * 24 * 3600
 OWN_BUCKETS = {STUDENT: (STUDENT, SCRATCH, PROJECT), COLLEAGUE: (COLLEAGUE, PROJECT)}
 
 
-def policy(person: str) -> dict[str, Any]:
+def policy(person: str, buckets: Sequence[str] = ()) -> dict[str, Any]:
     """What a person may do: the rights of a user of the SSP Cloud.
 
     Listing the buckets needs no rule: MinIO shows those that the caller may list as a
     whole, which leaves those of others out.
+
+    Parameters
+    ----------
+    buckets
+        Those of which the person may do everything; by default all of theirs.
     """
     own = {
         "Sid": "OwnBuckets",
         "Effect": "Allow",
         "Action": ["s3:*"],
         "Resource": [
-            f"arn:aws:s3:::{bucket}{rest}" for bucket in OWN_BUCKETS[person] for rest in ("", "/*")
+            f"arn:aws:s3:::{bucket}{rest}"
+            for bucket in buckets or OWN_BUCKETS[person]
+            for rest in ("", "/*")
         ],
     }
     return {"Version": "2012-10-17", "Statement": [own, *OF_EVERYBODY]}
@@ -302,19 +309,28 @@ class Minio:
         for key, text in COLLEAGUE_OBJECTS.items():
             s3.put_object(Bucket=COLLEAGUE, Key=key, Body=text.encode(), Metadata=MADE_UP)
 
-    def token(self, port: int, student: Keys, seconds: int = TOKEN_SECONDS) -> Keys:
+    def token(
+        self,
+        port: int,
+        student: Keys,
+        seconds: int = TOKEN_SECONDS,
+        rights: Mapping[str, Any] | None = None,
+    ) -> Keys:
         """Temporary keys of the student from MinIO's STS, as Onyxia asks for at a launch.
 
         Parameters
         ----------
         seconds
             Life of the token; MinIO accepts 900 to 604800.
+        rights
+            A policy: the keys may do what both it and that of the student allow.
         """
         sts = self.client("sts", port, student)
         given = sts.assume_role(
             RoleArn="arn:aws:iam::minio:role/student",  # asked for by the API, unused by MinIO
             RoleSessionName="datalab",
             DurationSeconds=seconds,
+            **({"Policy": json.dumps(rights)} if rights else {}),
         )["Credentials"]
         return Keys(
             given["AccessKeyId"],

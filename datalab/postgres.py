@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import LiteralString
 
 import psycopg
 from psycopg import sql
@@ -25,6 +26,8 @@ from datalab.strays import without_strays
 
 VERSION = 18
 STUDENT = "student"  # role and database
+SERVICE = "service"  # the role, with the rights that a user of the SSP Cloud has, ...
+SERVICE_DATABASE = "defaultdb"  # ... and its database, named as there
 NOBODY = 65534
 
 
@@ -192,16 +195,25 @@ class Postgres:
 
     def furnish(self, port: int) -> None:
         """Make the student's role, which may make roles and databases, and its database."""
-        role = sql.Identifier(STUDENT)
+        self._make_role(port, STUDENT, STUDENT, "CREATEDB CREATEROLE")
+
+    def furnish_service(self, port: int) -> None:
+        """Make the role that a user of the SSP Cloud has: it owns a database, no more."""
+        self._make_role(port, SERVICE, SERVICE_DATABASE, "NOCREATEDB NOCREATEROLE")
+
+    def _make_role(self, port: int, name: str, database: str, rights: LiteralString) -> None:
+        role = sql.Identifier(name)
         with self.connect(port) as connection:
-            known = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [STUDENT])
+            known = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name])
             if known.fetchone() is None:
                 connection.execute(sql.SQL("CREATE ROLE {}").format(role))
             connection.execute(
-                sql.SQL("ALTER ROLE {} LOGIN CREATEDB CREATEROLE PASSWORD {}").format(
+                sql.SQL("ALTER ROLE {} LOGIN " + rights + " PASSWORD {}").format(
                     role, sql.Literal(self.passwords.student)
                 )
             )
-            known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [STUDENT])
+            known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database])
             if known.fetchone() is None:
-                connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(role, role))
+                connection.execute(
+                    sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(database), role)
+                )

@@ -15,9 +15,11 @@ import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
+from tests.service import left_behind, service
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "init-scripts"))
-from student_edition import student_edition  # noqa: E402
+from student_edition import student_edition, write_all  # noqa: E402
 
 NOTEBOOKS = sorted(ROOT.glob("notebooks/*.ipynb"))
 #: Runs an answer, then the check, on a copy of the variables; prints what the check said.
@@ -35,8 +37,9 @@ _try({answer!r}, {check!r})
 class Proof:
     """One run of a notebook in the student's edition, and the problems it found."""
 
-    def __init__(self, source: dict, folder: Path) -> None:
+    def __init__(self, source: dict, folder: Path, environment: dict[str, str]) -> None:
         self.source = source
+        self.environment = environment
         self.problems: list[str] = []
         self.notebook = nbformat.reads(json.dumps(student_edition(source)), as_version=4)
         self.client = NotebookClient(
@@ -47,7 +50,7 @@ class Proof:
         )
 
     def run(self) -> list[str]:
-        with self.client.setup_kernel():
+        with self.client.setup_kernel(env=self.environment):
             for position, cell in enumerate(self.notebook.cells):
                 if cell.cell_type != "code":
                     continue
@@ -106,8 +109,8 @@ class Proof:
         return f"{errors[0].ename}: {errors[0].evalue}" if errors else None
 
 
-def proof(source: dict, folder: Path) -> list[str]:
-    return Proof(source, folder).run()
+def proof(source: dict, folder: Path, environment: dict[str, str] | None = None) -> list[str]:
+    return Proof(source, folder, environment or dict(os.environ)).run()
 
 
 @pytest.mark.parametrize(
@@ -119,7 +122,11 @@ def proof(source: dict, folder: Path) -> list[str]:
     ],
 )
 def test_every_exercise_is_proven_and_a_student_may_skip_it(path: Path, tmp_path: Path) -> None:
-    assert proof(json.loads(path.read_text(encoding="utf-8")), tmp_path) == []
+    """In a service of the SSP Cloud that was started for this chapter, its folder included."""
+    write_all(ROOT / "notebooks", tmp_path)
+    source = json.loads(path.read_text(encoding="utf-8"))
+    assert proof(source, tmp_path, service(path)) == []
+    assert left_behind() == []
 
 
 # -- the proof itself is proven -----------------------------------------------------
@@ -182,6 +189,7 @@ def test_the_proof_finds(fault: str, tmp_path: Path) -> None:
 
 def run_without(variables: set[str], name: str, folder: Path, **changes: str) -> dict[str, str]:
     """Run a chapter without some variables; gives what its cells printed and gave, by id."""
+    write_all(ROOT / "notebooks", folder)
     notebook = nbformat.read(ROOT / "notebooks" / name, as_version=4)
     kept = {key: value for key, value in os.environ.items() if key not in variables}
     resources = {"metadata": {"path": str(folder)}}
@@ -217,6 +225,7 @@ def test_chapter_05_goes_on_where_nobody_can_act_as_a_colleague(tmp_path: Path) 
     reason="as root, the server that chapter 01 starts adds a user and opens folders to it",
 )
 def test_chapter_01_starts_a_server_of_its_own_where_there_is_none(tmp_path: Path) -> None:
+    write_all(ROOT / "notebooks", tmp_path)
     path = ROOT / "notebooks" / "01_files_and_databases.ipynb"
     notebook = nbformat.read(path, as_version=4)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}

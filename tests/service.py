@@ -1,0 +1,61 @@
+"""A service of the SSP Cloud on the datalab of this worker, and what a notebook left on it."""
+
+import json
+import os
+from pathlib import Path
+
+import boto3
+from botocore.exceptions import ClientError
+
+from datalab.environment import apply
+from datalab.lab import SERVICE, Datalab
+from datalab.minio import COLLEAGUE, OWN_BUCKETS, STUDENT, Keys, Minio
+
+
+def service(notebook: Path) -> dict[str, str]:
+    """The environment in which a student of the platform opens a notebook.
+
+    With the variables of a PostgreSQL service where the notebook is about databases.
+    """
+    lab = Datalab(Path(os.environ["TEST_DATALAB"]))
+    return apply(lab.environment(SERVICE, notebook.stem.startswith("01")), os.environ)
+
+
+def administrator() -> boto3.client:
+    """A client that may look at everything."""
+    lab = Datalab(Path(os.environ["TEST_DATALAB"]))
+    state = lab.state()
+    assert state is not None
+    keys = Keys(state.root.access_key, state.root.secret_key)
+    return Minio(lab.folder, keys).client("s3", state.port, keys)
+
+
+def left_behind() -> list[str]:
+    """What is in the student's buckets, or open, or set, that was not there at the start.
+
+    Objects with all their versions and markers, unfinished uploads, rules that open
+    something to everybody, notifications, and buckets.
+    """
+    s3 = administrator()
+    found = []
+    known = {*OWN_BUCKETS[STUDENT], COLLEAGUE, "donnees-insee", "earth-science"}
+    buckets = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
+    found += [f"the bucket {name}" for name in sorted(buckets - known)]
+    for bucket in sorted(OWN_BUCKETS[STUDENT]):
+        listed = s3.get_paginator("list_object_versions").paginate(Bucket=bucket)
+        for page in listed:
+            found += [f"{bucket}/{each['Key']}" for each in page.get("Versions", [])]
+            found += [
+                f"{bucket}/{each['Key']} (delete marker)" for each in page.get("DeleteMarkers", [])
+            ]
+        for upload in s3.list_multipart_uploads(Bucket=bucket).get("Uploads", []):
+            found.append(f"{bucket}/{upload['Key']} (unfinished upload)")
+        try:
+            rules = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])["Statement"]
+            found += [f"a rule of {bucket}: {json.dumps(rule)}" for rule in rules]
+        except ClientError as error:
+            assert error.response["Error"]["Code"] == "NoSuchBucketPolicy"
+        notifications = s3.get_bucket_notification_configuration(Bucket=bucket)
+        notifications.pop("ResponseMetadata")
+        found += [f"a notification of {bucket}: {each}" for each in notifications]
+    return found

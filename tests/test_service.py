@@ -1,0 +1,143 @@
+"""The datalab as the platform: what a service has, and every notebook run with no more.
+
+The student's edition, each notebook alone, runs so in tests/test_exercises.py.
+"""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import boto3
+import nbformat
+import psycopg
+import pytest
+from botocore.exceptions import ClientError
+from nbclient import NotebookClient
+
+from datalab import service
+from datalab.environment import apply
+from datalab.lab import SERVICE, Datalab
+from tests import service as services
+from tests.test_exercises import write_all
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted(ROOT.glob("notebooks/*.ipynb"))
+
+
+def environment(with_postgresql: bool = False) -> dict[str, str]:
+    lab = Datalab(Path(os.environ["TEST_DATALAB"]))
+    return apply(lab.environment(SERVICE, with_postgresql), os.environ)
+
+
+# -- what it has ----------------------------------------------------------------------
+
+
+def test_it_has_the_variables_of_the_chart_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MC_HOST_mine", "https://somewhere.invalid")
+    monkeypatch.setenv("AWS_PROFILE", "mine")
+    monkeypatch.setenv("GDAL_HTTP_TIMEOUT", "1")
+    names = {name for name in environment() if not service.is_of_the_machine(name)}
+    assert names == {name for name in service.VARIABLES if name not in service.NETWORK}
+    assert not names & set(service.NEVER)
+
+
+def test_it_has_those_of_postgresql_where_it_is_asked_for() -> None:
+    more = environment(with_postgresql=True).keys() - environment().keys()
+    assert more == set(service.DATABASE_VARIABLES)
+
+
+def test_forms_are_those_of_the_chart() -> None:
+    values = environment()
+    host = values["AWS_S3_ENDPOINT"]
+    assert re.fullmatch(r"127\.0\.0\.1:\d+", host)
+    assert values["AWS_ENDPOINT_URL"] == values["S3_ENDPOINT"] == f"https://{host}/"
+    assert values["KUBERNETES_NAMESPACE"] == "user-student"
+    assert values["AWS_WORKING_DIRECTORY_PATH"] == ""
+
+
+def test_there_is_aws_and_no_mc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even one of the user's own, in a folder with other programs."""
+    for name in ("mc", "neighbour"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    script = "command -v mc; command -v neighbour aws; aws s3 ls"
+    done = subprocess.run(
+        ["bash", "-c", script], env=environment(), capture_output=True, text=True, check=True
+    )
+    found, listed = done.stdout.splitlines()[:2], done.stdout
+    assert [Path(path).name for path in found] == ["neighbour", "aws"]
+    assert "donnees-insee" in listed
+
+
+@pytest.mark.parametrize(
+    ("bucket", "may"),
+    [("student", True), ("student-scratch", False), ("projet-village", False)],
+)
+def test_its_keys_open_the_own_bucket_and_no_shared_one(bucket: str, may: bool) -> None:
+    values = environment()
+    s3 = boto3.client(
+        "s3",
+        aws_access_key_id=values["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=values["AWS_SECRET_ACCESS_KEY"],
+        aws_session_token=values["AWS_SESSION_TOKEN"],
+    )
+    if may:
+        s3.put_object(Bucket=bucket, Key="test-service/a", Body=b"")
+        s3.delete_object(Bucket=bucket, Key="test-service/a")
+    else:
+        with pytest.raises(ClientError, match="AccessDenied"):
+            s3.put_object(Bucket=bucket, Key="test-service/a", Body=b"")
+
+
+def test_its_database_role_owns_a_database_and_makes_no_roles() -> None:
+    values = environment(with_postgresql=True)
+    where = {
+        "host": values["PGHOST"],
+        "port": values["PGPORT"],
+        "user": values["PGUSER"],
+        "password": values["PGPASSWORD"],
+        "dbname": values["PGDATABASE"],
+    }
+    with psycopg.connect(**where, autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA test_service")
+        connection.execute("DROP SCHEMA test_service")
+        for statement in ("CREATE ROLE another", "CREATE DATABASE another"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(statement)
+
+
+def test_the_page_on_testing_shows_the_table_of_the_code() -> None:
+    page = (ROOT / "book" / "testing.md").read_text(encoding="utf-8")
+    for name, (text, source) in (service.VARIABLES | service.DATABASE_VARIABLES).items():
+        assert f"| `{name}` | {text} | {source} |" in page, name
+
+
+# -- the notebooks, in the order of the badges ----------------------------------------
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The work folder of one service, in which chapter follows chapter."""
+    folder = tmp_path_factory.mktemp("work")
+    write_all(ROOT / "notebooks", folder, solutions=True)
+    return folder
+
+
+@pytest.mark.xdist_group("in a service, one after the other")
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_in_a_service_and_leaves_nothing(path: Path, work: Path) -> None:
+    notebook = nbformat.read(work / path.name, as_version=4)
+    client = NotebookClient(
+        notebook,
+        timeout=300,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(work)}},
+    )
+    client.execute(env=services.service(path))
+    for cell in notebook.cells:
+        if "raises-exception" in cell.metadata.get("tags", []):
+            raised = any(output.output_type == "error" for output in cell.outputs)
+            assert raised, f"cell {cell.id} is to show an error, and ran through"
+    assert services.left_behind() == []
