@@ -236,5 +236,13 @@ def test_chapter_01_starts_a_server_of_its_own_where_there_is_none(tmp_path: Pat
         resources={"metadata": {"path": str(tmp_path)}},
     )
     client.execute(env=environment)
-    listed = next(cell for cell in notebook.cells if cell.id == "pg-variables")
-    assert listed.outputs[0].data["text/plain"] == "[]"
+    shown = {
+        cell.id: cell.outputs[0].data["text/plain"]
+        for cell in notebook.cells
+        if cell.id in ("pg-variables", "rights-write", "rights-other", "rights-row")
+    }
+    assert shown["pg-variables"] == "[]"
+    # its owner may make roles; elsewhere these cells say that no role can be made
+    assert shown["rights-write"] == "'permission denied for table deaths'"
+    assert shown["rights-other"] == "'permission denied for table villager'"
+    assert ", 1), " in shown["rights-row"]  # the reader counts one region
