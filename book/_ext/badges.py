@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from onyxia_launch import Settings
+from onyxia_launch import links, settings
 from sphinx.errors import ConfigError
 
 BEGIN, END = "<!-- badges: written by `make badges` -->", "<!-- end of badges -->"
@@ -40,15 +40,12 @@ TABLES = (
 )
 
 
-def settings_of(project: Path) -> Settings:
+def settings_of(project: Path) -> dict[str, Any]:
     """The launch settings of the book."""
     config = yaml.safe_load((project / "_config.yml").read_text(encoding="utf-8"))
-    options = {
-        name.removeprefix("launch_"): value
-        for name, value in config["sphinx"]["config"].items()
-        if name.startswith("launch_")
-    }
-    return Settings.read(options)
+    options = config["sphinx"]["config"].items()
+    prefix = "launch_"
+    return settings.read({k.removeprefix(prefix): v for k, v in options if k.startswith(prefix)})
 
 
 def chapters(project: Path) -> list[str]:
@@ -78,7 +75,7 @@ def title_of(notebook: Path) -> str:
 
 def written(project: Path, table: Table) -> str:
     """The text of a table's file as it should be."""
-    settings = settings_of(project)
+    course = settings_of(project)
 
     def to(target: str) -> str:
         return Path(os.path.relpath(target, Path(table.file).parent)).as_posix()
@@ -87,17 +84,16 @@ def written(project: Path, table: Table) -> str:
     for page in chapters(project):
         title = title_of(project / f"{page}.ipynb").replace("|", r"\|")
         lines: dict[str, list[str]] = {}  # with several instances, one for each
-        for entry in settings.entries(page):
+        for entry in links.entries(course, page):
             if entry.id != "download" and (table.only is None or entry.id in table.only):
-                named = [f"{entry.where}:"] if entry.where and len(settings.instances) > 1 else []
-                badge = (
-                    f"[![{entry.text}: {title}]({to(picture(settings, entry.id))})]({entry.url})"
-                )
+                named = [f"{entry.where}:"] if entry.where and len(course["instances"]) > 1 else []
+                badge = f"[![{entry.text}: {title}]({to(picture(course, entry.id))})]({entry.url})"
                 lines.setdefault("".join(named), named).append(badge)
         badges = "<br>".join(" ".join(line) for line in lines.values())
         link = f"[{title if table.titles else ''}]({to(page)}.ipynb)"
         rows.append(f"| {link} | {badges} |")
-    note = f"\n> **Note.** {settings.note}\n" if settings.note else ""
+    said = links.note(course)
+    note = f"\n> **Note.** {said}\n" if said else ""
     path = project / table.file
     text = path.read_text(encoding="utf-8")
     before, begin, rest = text.partition(BEGIN)
@@ -107,11 +103,11 @@ def written(project: Path, table: Table) -> str:
     return before + BEGIN + "\n" + note + "\n" + "\n".join(rows) + "\n\n" + END + after
 
 
-def picture(settings: Settings, entry: str) -> str:
+def picture(course: dict[str, Any], entry: str) -> str:
     """The badge of an entry, from the top of the repository."""
-    if entry not in settings.badges:
+    if entry not in course["badges"]:
         raise ConfigError(f"launch_badges has no picture for {entry!r}.")
-    return f"book/_static/{settings.badges[entry]}"
+    return f"book/_static/{course['badges'][entry]}"
 
 
 def main() -> int:
