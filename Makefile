@@ -60,7 +60,7 @@ _build/run-with: requirements.txt $(wildcard datalab/*.py)
 	@rm -rf _build && mkdir _build && touch $@
 
 # Nor does Sphinx copy a changed style while all pages are unchanged.
-_build/styled-with: _build/run-with $(wildcard book/_static/* book/_ext/*.py) \
+_build/styled-with: _build/run-with $(wildcard book/_static/* book/_ext/*.py book/_ext/onyxia_launch/*.*) \
     init-scripts/student_edition.py
 	@rm -rf _build/html _build/.doctrees && touch $@
 
