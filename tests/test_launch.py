@@ -15,6 +15,7 @@ import string
 import subprocess
 import sys
 import textwrap
+import zipfile
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -434,22 +435,19 @@ def meant(chapter: str, chart: str) -> Launcher:
 
 @pytest.mark.parametrize("where", ["menu", "badge"])
 @pytest.mark.parametrize("chapter", CHAPTERS)
-def test_each_chapter_of_the_book_opens_in_five_ways(
+def test_each_chapter_of_the_book_opens_in_four_ways(
     course: tuple[Path, str], chapter: str, where: str, tmp_path: Path
 ) -> None:
     page = course[0] / f"{chapter}.html"
     urls = [link.url for link in Links(page).found if getattr(link, where)]
     urls = [url for url in urls if url != "#launch-note"]
-    jupyter, vscode, github, colab, download = urls
+    jupyter, vscode, github, download = urls
     for url, chart in ((jupyter, "jupyter-python"), (vscode, "vscode-python")):
         assert Launcher.open(url) == meant(chapter, chart)
         arguments = str(Launcher.open(url).values["init.personalInitArgs"])
         assert arrives([arguments], tmp_path) == [[Path(chapter).name]]
         assert "s3" not in Launcher.open(url).own
-    owner_and_name = REPOSITORY.removeprefix("https://github.com/")
     assert github == f"{REPOSITORY}/blob/{VERSION}/{chapter}.ipynb"
-    google = "https://colab.research.google.com/github"
-    assert colab == f"{google}/{owner_and_name}/blob/{VERSION}/{chapter}.ipynb"
     assert (page.parent / download).resolve().is_file()
 
 
@@ -464,10 +462,15 @@ def test_the_download_is_the_student_s_edition_and_offered_once(
     course: tuple[Path, str], chapter: str
 ) -> None:
     page = course[0] / f"{chapter}.html"
-    links = [link for link in Links(page).found if link.url.endswith(".ipynb")]
+    links = [link for link in Links(page).found if link.url.endswith((".ipynb", ".zip"))]
     local = {link.url for link in links if not link.url.startswith("https:")}
     assert len(local) == 1, "the theme's own download would bring the solutions"
-    got = nbformat.read((page.parent / local.pop()).resolve(), as_version=4)
+    name = Path(chapter).name
+    with zipfile.ZipFile((page.parent / local.pop()).resolve()) as archive:
+        files = {entry.removeprefix(f"{name}/") for entry in archive.namelist()}
+        got = nbformat.reads(archive.read(f"{name}/{name}.ipynb"), as_version=4)
+    shown = re.findall(r"\]\((images/[^)]*)\)", "\n".join(cell.source for cell in got.cells))
+    assert {"course/__init__.py", "course/bucket.py", "course/packages.py", *shown} <= files
     source = nbformat.read(ROOT / f"{chapter}.ipynb", as_version=4)
     nbformat.validate(got)
     solutions = 0

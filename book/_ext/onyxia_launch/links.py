@@ -83,7 +83,8 @@ def entries(settings: Settings, page: str) -> list[Entry]:
     if settings["colab"] and source.startswith(GITHUB):
         found.append(Entry("colab", "Colab", "fas fa-infinity", source.replace(GITHUB, COLAB)))
     if settings["download"]:
-        url = f"{DOWNLOADS}/{quote(page)}.ipynb"
+        kind = "zip" if isinstance(settings["download"], str) else "ipynb"
+        url = f"{DOWNLOADS}/{quote(page)}.{kind}"
         found.append(Entry("download", "Download", "fas fa-download", url))
     return found
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import html
 import importlib.util
-import json
+import shutil
+import zipfile
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
@@ -24,7 +25,7 @@ from .settings import OPTIONS, read
 
 LOGGER = logging.getLogger(__name__)
 
-Edition = Callable[[dict[str, Any]], dict[str, Any]]
+Edition = Callable[[Path], dict[str, bytes]]
 #: The place in a page that the menu's warning leads to.
 NOTE = "launch-note"
 NOT_SET_UP = {
@@ -167,11 +168,18 @@ class Pages:
         return [nodes.note("", paragraph, ids=[NOTE])]
 
     def _write_notebook(self, app: Sphinx, page: str) -> None:
-        source = Path(app.env.doc2path(page)).read_text(encoding="utf-8")
+        source = Path(app.env.doc2path(page))
         target = Path(app.outdir, links.DOWNLOADS, f"{page}.ipynb")
         target.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(self.edition(json.loads(source)), indent=1, ensure_ascii=False)
-        target.write_text(text + "\n", encoding="utf-8")
+        if self.edition is None:
+            shutil.copyfile(source, target)
+            return
+        with zipfile.ZipFile(target.with_suffix(".zip"), "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in self.edition(source).items():
+                # the oldest date that a zip can hold: the same files make the same archive
+                entry = zipfile.ZipInfo(f"{target.stem}/{name}")
+                entry.external_attr = 0o644 << 16
+                archive.writestr(entry, content, zipfile.ZIP_DEFLATED)
 
 
 def _relative(app: Sphinx, page: str, path: str) -> str:
@@ -183,10 +191,10 @@ def _from_page(app: Sphinx, page: str, entry: links.Entry) -> str:
     return _relative(app, page, entry.url) if entry.id == "download" else entry.url
 
 
-def _edition(named: bool | str, folder: Path) -> Edition:
-    """The function that `launch_download` names, or one that changes nothing."""
+def _edition(named: bool | str, folder: Path) -> Edition | None:
+    """The function that `launch_download` names, if it names one."""
     if not isinstance(named, str):
-        return lambda notebook: notebook
+        return None
     file, _, function = named.rpartition(":")
     path = folder / file
     if not path.is_file():
