@@ -1,0 +1,1 @@
+"""Helpers of the notebooks, shown once and read in one sitting."""
