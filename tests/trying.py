@@ -103,8 +103,7 @@ def _run(shell, source: str, name: str, variables: dict) -> None:
 
 def _copied(value):
     """A mutant may change in place what the notebook needs later."""
-    is_table = type(value).__module__.startswith(("pandas.", "geopandas."))
-    return value.copy() if is_table and type(value).__name__.endswith("Frame") else value
+    return value.copy() if _kind(value) == "frame" else value
 
 
 def _names(shell, source: str, context: type) -> set[str]:
@@ -177,7 +176,7 @@ def _texts(value, calls: list) -> set[str]:
     """How the right answer could stand in a message."""
     found: set[str] = set()
     for one in [result for result, _ in calls] if _kind(value) == "function" else [value]:
-        if hasattr(one, "item") and getattr(one, "size", 1) == 1:
+        if type(one).__module__ == "numpy" and one.size == 1:
             one = one.item()
         kind = _kind(one)
         if kind == "number" and math.isfinite(one):

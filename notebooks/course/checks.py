@@ -34,6 +34,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+#: What must not be freed while something that an answer made may still need it.
+ALIVE: list[Any] = []
 SHORT = reprlib.Repr()
 SHORT.maxstring = SHORT.maxother = 80
 
