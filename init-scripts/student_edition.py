@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 RECORD = ".student-edition.json"  # file name -> digest of what was put there
-FOLDERS = ("images", "project", "catalogue", "course")  # that go with the notebooks
+FOLDERS = ("course", "images", "project", "catalogue")  # that go with the notebooks
 BESIDE = ".new-version"  # in the name of what is put beside an edited file
 
 

@@ -28,7 +28,7 @@ from datalab import rabbitmq
 from datalab.environment import apply
 from datalab.errors import DatalabError
 from datalab.lab import temporary
-from tests.test_exercises import NOTEBOOKS, ROOT, Exercise, Proof
+from tests.test_exercises import NOTEBOOKS, ROOT, Exercise, Proof, write_all
 
 SECTION = re.compile(r"==== (\S+) · (.+)")
 #: Parts of a solution's metadata that are lists of texts, and what a text calls each of these.
@@ -211,7 +211,9 @@ def _dumped(notebook: dict) -> str:
 def surveyed(path: Path) -> Proof:
     """A run of a notebook with all its mutants, on the datalab of the environment."""
     with TemporaryDirectory() as folder:
-        proof = Proof(json.loads(path.read_text(encoding="utf-8")), Path(folder), survey=True)
+        write_all(path.parent, Path(folder))
+        source = json.loads(path.read_text(encoding="utf-8"))
+        proof = Proof(source, Path(folder), dict(os.environ), survey=True)
         proof.run()
     return proof
 

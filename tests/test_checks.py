@@ -103,6 +103,12 @@ def test_a_function_that_changes_what_it_is_given_is_refused(spoil: str) -> None
         attempt.call("give", FRAME.copy())
 
 
+def test_an_answer_that_has_to_fail_gives_its_error() -> None:
+    attempt = checks.Attempt({"half": lambda x: x / 0, "whole": lambda x: x}, "<check>")
+    assert isinstance(attempt.error_of("half", 1), ZeroDivisionError)
+    assert attempt.error_of("whole", 1) is None
+
+
 def test_the_cell_of_an_answer_runs_again_on_other_data() -> None:
     cell = "few = sorted(numbers)[:2]"
     names = {"In": ["numbers = [3, 2, 1]", cell, "1 + 1"], "numbers": [3, 2, 1], "few": [1, 2]}

@@ -25,7 +25,7 @@ from tests.mutation import Mutant, mutants, spoilers
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "init-scripts"))
-from student_edition import student_edition  # noqa: E402
+from student_edition import student_edition, write_all  # noqa: E402
 
 NOTEBOOKS = sorted(ROOT.glob("notebooks/*.ipynb"))
 #: Runs an answer, then the check, on a copy of the variables; adds none to the notebook's.
@@ -62,8 +62,11 @@ class Proof:
     With `survey`, mutants of exercises that are not proven in full are tried as well.
     """
 
-    def __init__(self, source: dict, folder: Path, survey: bool = False) -> None:
+    def __init__(
+        self, source: dict, folder: Path, environment: dict[str, str], survey: bool = False
+    ) -> None:
         self.source = source
+        self.environment = environment
         self.survey = survey
         self.problems: list[str] = []
         self.exercises: list[Exercise] = []
@@ -72,11 +75,11 @@ class Proof:
             self.notebook,
             timeout=300,
             kernel_name="python3",
-            resources={"metadata": {"path": str(with_helpers(folder))}},
+            resources={"metadata": {"path": str(folder)}},
         )
 
     def run(self) -> list[str]:
-        with self.client.setup_kernel():
+        with self.client.setup_kernel(env=self.environment):
             for position, cell in enumerate(self.notebook.cells):
                 if cell.cell_type != "code":
                     continue
@@ -195,16 +198,8 @@ class Proof:
         return cell, f"{errors[0].ename}: {errors[0].evalue}" if errors else None
 
 
-def with_helpers(folder: Path) -> Path:
-    """The folder, with the modules in it that the notebooks find beside them."""
-    beside = folder / "course"
-    if not beside.exists():
-        beside.symlink_to(ROOT / "notebooks" / "course")
-    return folder
-
-
-def proof(source: dict, folder: Path) -> list[str]:
-    return Proof(source, folder).run()
+def proof(source: dict, folder: Path, environment: dict[str, str] | None = None) -> list[str]:
+    return Proof(source, folder, environment or dict(os.environ)).run()
 
 
 @pytest.mark.parametrize(
@@ -216,6 +211,7 @@ def proof(source: dict, folder: Path) -> list[str]:
     ],
 )
 def test_every_exercise_is_proven_and_a_student_may_skip_it(path: Path, tmp_path: Path) -> None:
+    write_all(ROOT / "notebooks", tmp_path)
     assert proof(json.loads(path.read_text(encoding="utf-8")), tmp_path) == []
 
 
@@ -318,6 +314,7 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_the_proof_finds(fault: str, tmp_path: Path) -> None:
     source, expected = FAULTS[fault]
+    write_all(ROOT / "notebooks", tmp_path)
     problems = proof(source, tmp_path)
     if expected is None:
         assert problems == []
@@ -331,9 +328,10 @@ def test_the_proof_finds(fault: str, tmp_path: Path) -> None:
 
 def run_without(variables: set[str], name: str, folder: Path, **changes: str) -> dict[str, str]:
     """Run a chapter without some variables; gives what its cells printed and gave, by id."""
+    write_all(ROOT / "notebooks", folder)
     notebook = nbformat.read(ROOT / "notebooks" / name, as_version=4)
     kept = {key: value for key, value in os.environ.items() if key not in variables}
-    resources = {"metadata": {"path": str(with_helpers(folder))}}
+    resources = {"metadata": {"path": str(folder)}}
     client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources=resources)
     client.execute(env=kept | changes)
     return {
@@ -366,6 +364,7 @@ def test_chapter_05_goes_on_where_nobody_can_act_as_a_colleague(tmp_path: Path) 
     reason="as root, the server that chapter 01 starts adds a user and opens folders to it",
 )
 def test_chapter_01_starts_a_server_of_its_own_where_there_is_none(tmp_path: Path) -> None:
+    write_all(ROOT / "notebooks", tmp_path)
     path = ROOT / "notebooks" / "01_files_and_databases.ipynb"
     notebook = nbformat.read(path, as_version=4)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
@@ -373,7 +372,7 @@ def test_chapter_01_starts_a_server_of_its_own_where_there_is_none(tmp_path: Pat
         notebook,
         timeout=300,
         kernel_name="python3",
-        resources={"metadata": {"path": str(with_helpers(tmp_path))}},
+        resources={"metadata": {"path": str(tmp_path)}},
     )
     client.execute(env=environment)
     listed = next(cell for cell in notebook.cells if cell.id == "pg-variables")

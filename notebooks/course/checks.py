@@ -118,6 +118,16 @@ class Attempt:
             )
         return result
 
+    def error_of(self, name: str, *arguments: Any) -> Exception | None:
+        """What an answer raises where it cannot but fail; None if it does not."""
+        function = self.value(name, "a function")
+        self.tried = f"{name}({', '.join(map(_shown, arguments))})"
+        try:
+            function(*arguments)
+        except Exception as error:
+            return error
+        return None
+
     def again(self, name: str, **altered: Any) -> Any:
         """What the answer would be, had the notebook other data.
 
