@@ -32,7 +32,7 @@ from pathlib import PurePath
 from typing import Any
 
 import numpy as np
-import pandas as pd
+import pandas as pd  # type: ignore[import-untyped]
 
 #: What must not be freed while something that an answer made may still need it.
 ALIVE: list[Any] = []
