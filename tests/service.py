@@ -12,13 +12,13 @@ from datalab.lab import SERVICE, Datalab
 from datalab.minio import COLLEAGUE, OWN_BUCKETS, STUDENT, Keys, Minio
 
 
-def service(notebook: Path) -> dict[str, str]:
+def service(notebook: Path, of_databases: tuple[str, ...] = ("01",)) -> dict[str, str]:
     """The environment in which a student of the platform opens a notebook.
 
     With the variables of a PostgreSQL service where the notebook is about databases.
     """
     lab = Datalab(Path(os.environ["TEST_DATALAB"]))
-    return apply(lab.environment(SERVICE, notebook.stem.startswith("01")), os.environ)
+    return apply(lab.environment(SERVICE, notebook.stem.startswith(of_databases)), os.environ)
 
 
 def administrator() -> boto3.client:
