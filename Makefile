@@ -2,7 +2,7 @@
 # Nothing is needed but Python 3.11 to 3.13, git, make and a package index.
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve lab test badges version lock clean
+.PHONY: help book serve lab test exercises badges version lock clean
 MAKEFLAGS += --no-print-directory
 
 VENV := .venv
@@ -18,7 +18,7 @@ help:  ## list these commands
 	@echo "Data in the Cloud: an executable course on files, Parquet and S3"
 	@echo
 	@grep -E '^[a-z]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /|/' | \
-	    while IFS='|' read -r name text; do printf '  make %-7s %s\n' "$$name" "$$text"; done
+	    while IFS='|' read -r name text; do printf '  make %-9s %s\n' "$$name" "$$text"; done
 
 book: $(VENV)/ready _build/run-with _build/styled-with  ## run every notebook on a local S3 store, build the HTML
 	@DATALAB_INTERNET=local $(PYTHON) -m datalab run --with available -- jupyter-book build . -W -n --keep-going
@@ -38,6 +38,9 @@ lab: $(VENV)/ready  ## JupyterLab on the local datalab, as a student (FOLDER=not
 
 test: $(VENV)/ready  ## run every test: notebooks, datalab, book (TESTS="..." for some)
 	@$(PYTHON) -m pytest $(TESTS)
+
+exercises: $(VENV)/ready  ## how well the checks are proven (NOTEBOOK=...: its exercises as text; EDITED=...: take it back)
+	@$(PYTHON) -m tests.exercises $(NOTEBOOK) $(EDITED) $(if $(filter no,$(MUTANTS)),--no-mutants)
 
 badges: $(VENV)/ready  ## write the launch badges into README.md and the start page
 	@$(PYTHON) book/_ext/badges.py
@@ -60,7 +63,7 @@ _build/run-with: requirements.txt $(wildcard datalab/*.py)
 	@rm -rf _build && mkdir _build && touch $@
 
 # Nor does Sphinx copy a changed style while all pages are unchanged.
-_build/styled-with: _build/run-with $(wildcard book/_static/* book/_ext/*.py) \
+_build/styled-with: _build/run-with $(wildcard book/_static/* book/_ext/*.py book/_ext/onyxia_launch/*.*) \
     init-scripts/student_edition.py
 	@rm -rf _build/html _build/.doctrees && touch $@
 

@@ -28,9 +28,9 @@ CONFIG = "[default]\ns3 =\n    signature_version = s3v4\n"
 
 
 def put_on_path(folder: Path) -> None:
-    """Write a program ``aws`` into ``folder``, unless it is there and works.
+    """Write a program ``aws`` into ``folder``.
 
-    Looked for in this order: the variable that names it, PATH, the cache; else it is
+    Looked for in this order: the variable that names it, the cache, PATH; else it is
     installed into the cache.
 
     Raises
@@ -38,40 +38,44 @@ def put_on_path(folder: Path) -> None:
     DatalabError
         It could not be installed, or the variable names something else.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    lines = ["#!/bin/sh"]
     named = os.environ.get(VARIABLE)
     if named and version(named) is None:
         raise DatalabError(
             f"{VARIABLE} names {named}, which is not the AWS CLI.",
             "Set it to the path of a program `aws`, or unset it.",
         )
-    path = os.pathsep.join(part for part in os.get_exec_path() if Path(part) != folder)
-    program = named or _recent_enough(shutil.which("aws", path=path))
-    if program:
-        lines.append(f'exec {shlex.quote(program)} "$@"')
-    else:
-        config = folder / "aws-config"
-        config.write_text(CONFIG)
-        lines += [
-            f': "${{AWS_CONFIG_FILE:={config}}}"; export AWS_CONFIG_FILE',
-            f"export PYTHONPATH={shlex.quote(str(installed()))}",
-            f'exec {shlex.quote(sys.executable)} -m awscli "$@"',
-        ]
-    script = folder / "aws"
+    folder.mkdir(parents=True, exist_ok=True)
+    program = named
+    if not program and not cached().exists():
+        others = [part for part in os.get_exec_path() if Path(part) != folder]
+        program = _recent_enough(shutil.which("aws", path=os.pathsep.join(others)))
     unfinished = folder / f"aws.{os.getpid()}"
-    unfinished.write_text("\n".join(lines) + "\n")
+    unfinished.write_text(_script(program, folder))
     unfinished.chmod(0o755)
-    unfinished.replace(script)
+    unfinished.replace(folder / "aws")
+
+
+def _script(program: str | None, folder: Path) -> str:
+    if program:
+        return f'#!/bin/sh\nexec {shlex.quote(program)} "$@"\n'
+    install()
+    config = folder / "aws-config"
+    config.write_text(CONFIG)
+    return (
+        "#!/bin/sh\n"
+        f': "${{AWS_CONFIG_FILE:={config}}}"; export AWS_CONFIG_FILE\n'
+        f"export PYTHONPATH={shlex.quote(str(cached()))}\n"
+        f'exec {shlex.quote(sys.executable)} -m awscli "$@"\n'
+    )
 
 
 def version(program: str) -> tuple[int, int] | None:
     """The version that a program says it is, ``aws-cli/2.36.7 …``; None if it is another."""
     try:
-        said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    found = re.match(r"aws-cli/(\d+)\.(\d+)", said.stdout)
+    found = re.match(r"aws-cli/(\d+)\.(\d+)", done.stdout)
     return (int(found[1]), int(found[2])) if found else None
 
 
@@ -80,19 +84,29 @@ def _recent_enough(program: str | None) -> str | None:
     return program if found and found >= OLDEST else None
 
 
-def installed() -> Path:
-    """The folder of the cache with version 1, as locked; installed first if need be."""
-    locked = LOCKED.read_text()
-    name = re.search(r"^awscli==(\S+)", locked, re.MULTILINE)
+def cached() -> Path:
+    """The folder of the cache that holds version 1, as locked, once it is installed."""
+    name = re.search(r"^awscli==(\S+)", LOCKED.read_text(), re.MULTILINE)
     assert name
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    folder = cache_folder() / f"awscli-{name[1]}-python{python}"
+    return cache_folder() / f"awscli-{name[1]}-python{python}"
+
+
+def install() -> None:
+    """Install version 1 into the cache, unless it is there."""
+    folder = cached()
     if folder.exists():
-        return folder
-    cache_folder().mkdir(parents=True, exist_ok=True)
+        return
+    try:
+        cache_folder().mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DatalabError(
+            f"The cache folder {cache_folder()} cannot be written: {error.strerror}.",
+            "Set XDG_CACHE_HOME to a folder of yours.",
+        ) from error
     with held(FileLock(cache_folder() / "awscli.lock"), "Another datalab installs the AWS CLI"):
         if folder.exists():
-            return folder
+            return
         say("Fetching the AWS CLI, once…")
         work = Path(tempfile.mkdtemp(dir=cache_folder(), prefix="awscli-"))
         try:
@@ -100,7 +114,6 @@ def installed() -> Path:
             work.rename(folder)
         finally:
             shutil.rmtree(work, ignore_errors=True)
-    return folder
 
 
 def _install(folder: Path) -> None:

@@ -59,6 +59,30 @@ def _for_student(cell: dict[str, Any], solutions: bool) -> dict[str, Any]:
     return {**cell, "metadata": metadata, "source": source}
 
 
+def download(notebook: Path) -> dict[str, bytes]:
+    """What a reader downloads of a chapter: its student's edition and what lies beside it.
+
+    Returns
+    -------
+    dict
+        Contents of the files by their path.
+    """
+    return {notebook.name: _written(notebook)} | _beside(notebook.parent)
+
+
+def _written(notebook: Path, solutions: bool = False) -> bytes:
+    edition = student_edition(json.loads(notebook.read_text(encoding="utf-8")), solutions)
+    return (json.dumps(edition, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _beside(notebooks: Path) -> dict[str, bytes]:
+    return {
+        f"{folder}/{path.name}": path.read_bytes()
+        for folder in FOLDERS
+        for path in filter(Path.is_file, sorted(notebooks.glob(f"{folder}/*")))
+    }
+
+
 def write_all(
     notebooks: Path, work: Path, solutions: bool = False, pages: dict[str, str] | None = None
 ) -> dict[str, str]:
@@ -90,11 +114,8 @@ def write_all(
     """
     files = {name: text.encode() for name, text in (pages or {}).items()}
     for source in sorted(notebooks.glob("*.ipynb")):
-        edition = student_edition(json.loads(source.read_text(encoding="utf-8")), solutions)
-        files[source.name] = (json.dumps(edition, indent=1, ensure_ascii=False) + "\n").encode()
-    for folder in FOLDERS:
-        for path in filter(Path.is_file, sorted(notebooks.glob(f"{folder}/*"))):
-            files[f"{folder}/{path.name}"] = path.read_bytes()
+        files[source.name] = _written(source, solutions)
+    files |= _beside(notebooks)
     outcome = {}
     work.mkdir(parents=True, exist_ok=True)
     with only_one(work):

@@ -497,6 +497,40 @@ def test_one_follower_works_and_another_waits_and_a_lost_event_is_reconciled() -
             second.process.wait()
 
 
+@needs_broker
+def test_the_chapter_takes_back_its_own_rule_and_leaves_those_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    notebook = json.loads((PROGRAM / "08_images_and_stac.ipynb").read_text(encoding="utf-8"))
+    cells = {cell["id"]: "".join(cell["source"]) for cell in notebook["cells"]}
+    s3, bucket = boto3.client("s3"), os.environ["MY_BUCKET"]
+
+    def names() -> list[str]:
+        rules = s3.get_bucket_notification_configuration(Bucket=bucket)
+        return [rule["Id"] for rule in rules.get("QueueConfigurations", [])]
+
+    theirs = {
+        "Id": "of somebody else",
+        "QueueArn": os.environ["NOTIFICATION_ARN"],
+        "Events": ["s3:ObjectCreated:*"],
+    }
+    s3.put_bucket_notification_configuration(
+        Bucket=bucket, NotificationConfiguration={"QueueConfigurations": [theirs]}
+    )
+    try:
+        chapter: dict[str, Any] = {}
+        needed = ["setup-start", "setup", "imports", "broker-start", "notify-ours", "notify-add"]
+        for name in [*needed, "notify", "notify"]:  # set again, it is still one rule
+            exec(cells[name], chapter)
+        assert names() == ["of somebody else", "course-08-images"]
+        for _ in range(2):
+            exec(cells["clean"], {})  # in a new kernel, in which nothing else was run
+            assert names() == ["of somebody else"]
+    finally:
+        s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={})
+
+
 def test_commands_say_what_is_wrong(storage: Storage) -> None:
     without = {name: value for name, value in os.environ.items() if name != "AMQP_URL"}
     follower = Follower(without, storage)

@@ -3,11 +3,17 @@
 Each notebook is run once, as a student who answers nothing: the checks fail, all else
 runs. At each check its wrong answers and its solution are tried on a copy of the
 notebook's variables, so that what follows still sees a student who answered nothing.
+
+An exercise with right answers in other styles is proven in full: its check accepts all of
+these, and refuses small mutations of the solution (tests/mutation.py).
 """
 
+import ast
 import json
 import os
+import re
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import nbformat
@@ -15,6 +21,7 @@ import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
+from tests.mutation import Mutant, mutants, spoilers
 from tests.service import left_behind, service
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,25 +29,48 @@ sys.path.append(str(ROOT / "init-scripts"))
 from student_edition import student_edition, write_all  # noqa: E402
 
 NOTEBOOKS = sorted(ROOT.glob("notebooks/*.ipynb"))
-#: Runs an answer, then the check, on a copy of the variables; prints what the check said.
-TRY = """
-def _try(answer, check):
-    variables = dict(get_ipython().user_ns)
-    transform = get_ipython().transform_cell
-    exec(transform(answer), variables)
-    exec(transform(check), variables)
+#: Runs an answer, then the check, on a copy of the variables; adds none to the notebook's.
+TRY = f"__import__('runpy').run_path({str(ROOT / 'tests' / 'trying.py')!r})['attempt']"
+#: Of the mutants that are not equivalent to the solution.
+TO_BE_KILLED = 0.95
+RIGHT_ANSWERS = 3
 
-_try({answer!r}, {check!r})
-"""
+
+@dataclass
+class Exercise:
+    """What became of the answers to one exercise."""
+
+    name: str
+    title: str
+    proven: bool  #: whether the proof in full is asked for
+    right: int = 0  #: right answers that pass, the solution not counted
+    tried: int = 0  #: right answers
+    killed: list[Mutant] = field(default_factory=list)
+    equivalent: list[Mutant] = field(default_factory=list)
+    #: mutants that are not refused as they should be, and what happened instead
+    survivors: list[tuple[Mutant, str]] = field(default_factory=list)
+
+    @property
+    def share(self) -> float:
+        """Killed mutants among those that should be."""
+        number = len(self.killed) + len(self.survivors)
+        return len(self.killed) / number if number else 1.0
 
 
 class Proof:
-    """One run of a notebook in the student's edition, and the problems it found."""
+    """One run of a notebook in the student's edition, and the problems it found.
 
-    def __init__(self, source: dict, folder: Path, environment: dict[str, str]) -> None:
+    With `survey`, mutants of exercises that are not proven in full are tried as well.
+    """
+
+    def __init__(
+        self, source: dict, folder: Path, environment: dict[str, str], survey: bool = False
+    ) -> None:
         self.source = source
         self.environment = environment
+        self.survey = survey
         self.problems: list[str] = []
+        self.exercises: list[Exercise] = []
         self.notebook = nbformat.reads(json.dumps(student_edition(source)), as_version=4)
         self.client = NotebookClient(
             self.notebook,
@@ -66,20 +96,77 @@ class Proof:
         name = str(self.notebook.cells[position].id)
         self._must_be_refused(name, "the stub", on_stub)
         solution = self.source["cells"][position - 1]
-        check = "".join(self.source["cells"][position]["source"])
-        wrong_answers = solution["metadata"].get("course", {}).get("wrong_answers", [])
-        if not wrong_answers:
+        course = solution["metadata"].get("course", {})
+        task = "".join(self.source["cells"][position - 2]["source"])
+        exercise = Exercise(name, task.splitlines()[0].lstrip("# "), "right_answers" in course)
+        self.exercises.append(exercise)
+        if not course.get("wrong_answers"):
             self.problems.append(f"{name}: no wrong answer to try")
-        for number, wrong in enumerate(wrong_answers, start=1):
-            self._set_up(position)
-            failure = self._fails(TRY.format(answer="".join(wrong), check=check))
-            self._must_be_refused(name, f"wrong answer {number}", failure)
-        self._set_up(position)
-        answer = "".join(solution["source"])
-        failure = self._fails(TRY.format(answer=answer, check=check))
+        failure, said = self._try(position, "".join(solution["source"]))
         if failure:
             self.problems.append(f"{name}: the solution fails: {failure}")
+        expected = tuple(text for text in said.get("expected", []) if text not in task)
+        for number, wrong in enumerate(course.get("wrong_answers", []), start=1):
+            forbidden = expected if exercise.proven else ()
+            failure, _ = self._try(position, "".join(wrong), expected=forbidden)
+            if failure and failure.startswith("Told: "):
+                self.problems.append(f"{name}: told on wrong answer {number}: {failure}")
+            else:
+                self._must_be_refused(name, f"wrong answer {number}", failure)
+        for number, right in enumerate(course.get("right_answers", []), start=1):
+            exercise.tried += 1
+            failure, _ = self._try(position, "".join(right))
+            if failure:
+                self.problems.append(f"{name}: too strict on right answer {number}: {failure}")
+            else:
+                exercise.right += 1
+        if exercise.proven and exercise.tried < RIGHT_ANSWERS:
+            self.problems.append(f"{name}: {exercise.tried} right answers, not {RIGHT_ANSWERS}")
+        if (exercise.proven or self.survey) and said:
+            self._mutate(position, exercise, said, expected)
         self._set_up(position)
+
+    def _mutate(
+        self, position: int, exercise: Exercise, said: dict, expected: tuple[str, ...]
+    ) -> None:
+        solution = self.source["cells"][position - 1]
+        text = "".join(solution["source"])
+        reasons = dict(solution["metadata"]["course"].get("equivalent_mutants", {}))
+        for mutant in mutants(text) + spoilers(text, said["made"], said["used"]):
+            if mutant.name in reasons:
+                del reasons[mutant.name]
+                exercise.equivalent.append(mutant)
+                continue
+            time = 10 + 5 * said["seconds"]
+            failure, _ = self._try(position, mutant.source, time, expected)
+            if failure is None:
+                exercise.survivors.append((mutant, "passes"))
+            elif failure.startswith("AnswerFailed: "):
+                pass  # the student's own cell ends in an error: nothing is left to a check
+            elif failure.startswith("Told: "):
+                exercise.survivors.append((mutant, f"is told the answer: {failure}"))
+            elif not failure.startswith("AssertionError: "):
+                exercise.survivors.append((mutant, f"not refused by an assert: {failure}"))
+            else:
+                exercise.killed.append(mutant)
+        if not exercise.proven:
+            return
+        if exercise.share < TO_BE_KILLED:
+            left = "; ".join(f"{mutant.name} {what}" for mutant, what in exercise.survivors)
+            share = f"{exercise.share:.0%} of the mutants are refused"
+            self.problems.append(f"{exercise.name}: too kind, {share}: {left}")
+        for gone in reasons:
+            self.problems.append(f"{exercise.name}: no mutant is called {gone}")
+
+    def _try(
+        self, position: int, answer: str, seconds: float = 0, expected: tuple[str, ...] = ()
+    ) -> tuple[str | None, dict]:
+        """An answer and the check at a position: why it is refused, and what it was."""
+        self._set_up(position)
+        check = "".join(self.source["cells"][position]["source"])
+        cell, failure = self._run(f"{TRY}({answer!r}, {check!r}, {seconds}, {expected!r})")
+        said = [one for one in cell.outputs if one.output_type == "execute_result"]
+        return failure, json.loads(ast.literal_eval(said[-1].data["text/plain"])) if said else {}
 
     def _set_up(self, position: int) -> None:
         """Run again the cell that prepares this exercise, if it has one (tag `setup`)."""
@@ -97,16 +184,19 @@ class Proof:
 
     def _fails(self, source: str) -> str | None:
         """Run a cell; the error as `Name: message`, or None."""
+        return self._run(source)[1]
+
+    def _run(self, source: str) -> tuple[nbformat.NotebookNode, str | None]:
         cell = nbformat.v4.new_code_cell(source)
         self.client.nb.cells.append(cell)
         try:
             self.client.execute_cell(cell, len(self.client.nb.cells) - 1)
         except CellExecutionError as error:
-            return f"{error.ename}: {error.evalue}"
+            return cell, f"{error.ename}: {error.evalue}"
         finally:
             self.client.nb.cells.pop()
         errors = [output for output in cell.outputs if output.output_type == "error"]
-        return f"{errors[0].ename}: {errors[0].evalue}" if errors else None
+        return cell, f"{errors[0].ename}: {errors[0].evalue}" if errors else None
 
 
 def proof(source: dict, folder: Path, environment: dict[str, str] | None = None) -> list[str]:
@@ -139,23 +229,53 @@ CHECK = (
 )
 
 
+#: An exercise that is proven in full, with a check in the form of the house.
+FUNCTION = "def longest(words):\n    return max(words, key=len)"
+FULL_CHECK = """
+from course.checks import check, same
+
+@check
+def exercise_1_1(attempt):
+    for words in (["a", "menhir", "druid"], ["wild", "boars"], ["one", "x"]):
+        found = attempt.call("longest", words)
+        expected = sorted(words, key=len)[-1]
+        assert same(found, expected), f"longest({words[:1]} and others) gave {found!r}: count again"
+    print("Right.")
+"""
+RIGHT = (
+    "def longest(words):\n    return sorted(words, key=len)[-1]",
+    "def longest(words):\n    return {len(word): word for word in words}[max(map(len, words))]",
+    "import numpy as np\ndef longest(words):\n    return np.str_(max(words, key=len))",
+)
+
+
 def exercise(
     solution: str = SOLUTION,
     stub: str = "answer = ...",
     wrong: tuple[str, ...] = ("answer = 41",),
     check: str = CHECK,
     after: str = "1 + 1",
+    right: tuple[str, ...] = (),
+    equivalent: dict[str, str] | None = None,
 ) -> dict:
     task = nbformat.v4.new_markdown_cell("### Exercise 1.1: the answer", id="task")
     task.metadata.tags = ["exercise"]
     answer = nbformat.v4.new_code_cell(solution, id="solution")
-    answer.metadata.update(
-        tags=["solution"], course={"stub": [stub], "wrong_answers": [[text] for text in wrong]}
-    )
+    course = {"stub": [stub], "wrong_answers": [[text] for text in wrong]}
+    if right:
+        course["right_answers"] = [[text] for text in right]
+        course["equivalent_mutants"] = equivalent or {}
+    answer.metadata.update(tags=["solution"], course=course)
     test = nbformat.v4.new_code_cell(check, id="exercise-1-check")
     test.metadata.tags = ["check"]
     cells = [task, answer, test, nbformat.v4.new_code_cell(after, id="after")]
     return json.loads(nbformat.writes(nbformat.v4.new_notebook(cells=cells)))
+
+
+def full(check: str = FULL_CHECK, right: tuple[str, ...] = RIGHT, **equivalent: str) -> dict:
+    stub = "def longest(words):\n    ..."
+    wrong = ("def longest(words):\n    return max(words)",)
+    return exercise(FUNCTION, stub, wrong, check, right=right, **equivalent)
 
 
 FAULTS = {
@@ -170,17 +290,40 @@ FAULTS = {
     "no message": (exercise(check="assert answer == 42"), "the message on the stub"),
     "the solution fails": (exercise(solution="answer = 43"), "the solution fails"),
     "needed later": (exercise(after="answer + 1"), "after needs an answer"),
+    "a good exercise, in full": (full(), None),
+    "too kind: knows one case only": (
+        full(re.sub("for words in .*", 'for words in [["a", "menhir", "druid"]]:', FULL_CHECK)),
+        "too kind, .*`longest`: as at its first call passes",
+    ),
+    "too kind: looks at the type only": (
+        full(FULL_CHECK.replace("same(found, expected)", "isinstance(found, str)")),
+        "too kind, .*`max` becomes `min` passes",
+    ),
+    "too strict: wants one type": (
+        full(FULL_CHECK.replace("same(found, expected)", "type(found) is str")),
+        "too strict on right answer 3",
+    ),
+    "tells the answer": (
+        full(FULL_CHECK.replace("count again", "it is {expected}")),
+        "told on wrong answer 1",
+    ),
+    "too few right answers": (full(right=RIGHT[:1]), "1 right answers, not 3"),
+    "a mutant that is none": (
+        full(equivalent={"line 9: `x` becomes `y`": "it means the same"}),
+        "no mutant is called line 9",
+    ),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_the_proof_finds(fault: str, tmp_path: Path) -> None:
     source, expected = FAULTS[fault]
+    write_all(ROOT / "notebooks", tmp_path)
     problems = proof(source, tmp_path)
     if expected is None:
         assert problems == []
     else:
-        assert any(expected in problem for problem in problems), problems
+        assert any(re.search(expected, problem) for problem in problems), problems
         assert all("exercise-1" in problem or "after" in problem for problem in problems)
 
 
@@ -236,5 +379,13 @@ def test_chapter_01_starts_a_server_of_its_own_where_there_is_none(tmp_path: Pat
         resources={"metadata": {"path": str(tmp_path)}},
     )
     client.execute(env=environment)
-    listed = next(cell for cell in notebook.cells if cell.id == "pg-variables")
-    assert listed.outputs[0].data["text/plain"] == "[]"
+    shown = {
+        cell.id: cell.outputs[0].data["text/plain"]
+        for cell in notebook.cells
+        if cell.id in ("pg-variables", "rights-write", "rights-other", "rights-row")
+    }
+    assert shown["pg-variables"] == "[]"
+    # its owner may make roles; elsewhere these cells say that no role can be made
+    assert shown["rights-write"] == "'permission denied for table deaths'"
+    assert shown["rights-other"] == "'permission denied for table villager'"
+    assert ", 1), " in shown["rights-row"]  # the reader counts one region

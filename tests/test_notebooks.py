@@ -3,6 +3,7 @@
 That they run is tested by the notebooks themselves, collected by nbmake (see conftest.py).
 """
 
+import ast
 import json
 import re
 import statistics
@@ -149,8 +150,38 @@ def test_exercises_have_the_three_cell_form(path: Path, notebook: nbformat.Noteb
         assert task.source.startswith(f"### Exercise {chapter}.{number}: ")
         assert 1 <= task.source.count("<details><summary>Hint") <= 2
         assert solution.metadata.course.stub and solution.metadata.course.wrong_answers
-        assert check.source.splitlines()[-1].startswith("print(")
-        assert "assert " in check.source
+        assert check.source.splitlines()[-1].strip().startswith("print(")
+
+
+def test_checks_are_folded_in_jupyterlab_as_in_the_book(notebook: nbformat.NotebookNode) -> None:
+    for cell in code_cells(notebook):
+        folded = cell.metadata.get("jupyter", {}).get("source_hidden", False)
+        assert folded == ("check" in cell.metadata.get("tags", [])), cell.id
+        assert not folded or "hide-input" in cell.metadata.tags, cell.id
+
+
+def test_checks_and_setups_keep_their_names_to_themselves(
+    path: Path, notebook: nbformat.NotebookNode
+) -> None:
+    """So that no cell breaks when one of them runs late, twice, or after a wrong answer."""
+    chapter = int(path.stem[:2])
+    for number, position in enumerate(tagged(notebook, "check"), start=1):
+        importing, check = ast.parse(notebook.cells[position].source).body
+        assert isinstance(importing, ast.ImportFrom) and importing.module == "course.checks"
+        assert isinstance(check, ast.FunctionDef) and check.name == f"exercise_{chapter}_{number}"
+        assert [ast.unparse(one) for one in check.decorator_list] == ["check"]
+    for position in tagged(notebook, "setup"):
+        _, task, _, check = notebook.cells[position : position + 4]
+        stored: set[str] = set()
+        inside: set[str] = set()  # of a comprehension, whose names end with it
+        for node in ast.walk(ast.parse(notebook.cells[position].source)):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                stored.add(node.id)
+            if isinstance(node, ast.comprehension):
+                inside |= {name.id for name in ast.walk(node.target) if isinstance(name, ast.Name)}
+        known = {name for name in stored if re.search(rf"\b{name}\b", task.source + check.source)}
+        others = {name for name in stored - inside - known if not name.startswith("_")}
+        assert not others, f"{notebook.cells[position].id}: let these begin with _: {others}"
 
 
 def test_the_last_cell_cleans_up(notebook: nbformat.NotebookNode) -> None:

@@ -2,20 +2,23 @@
 
 The links are those of the book, made by `onyxia_launch` from the same settings in
 `_config.yml`; the chapters and their order come from `_toc.yml`, their titles from the
-notebooks. A table stands between two comments and replaces what stood there.
+notebooks. A table stands between two comments and replaces what stood there. Its links
+are references, defined below it, so that its rows can be read in the source.
 """
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import re
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from onyxia_launch import Settings
+from onyxia_launch import links, settings
 from sphinx.errors import ConfigError
 
 BEGIN, END = "<!-- badges: written by `make badges` -->", "<!-- end of badges -->"
@@ -40,15 +43,12 @@ TABLES = (
 )
 
 
-def settings_of(project: Path) -> Settings:
+def settings_of(project: Path) -> dict[str, Any]:
     """The launch settings of the book."""
     config = yaml.safe_load((project / "_config.yml").read_text(encoding="utf-8"))
-    options = {
-        name.removeprefix("launch_"): value
-        for name, value in config["sphinx"]["config"].items()
-        if name.startswith("launch_")
-    }
-    return Settings.read(options)
+    options = config["sphinx"]["config"].items()
+    prefix = "launch_"
+    return settings.read({k.removeprefix(prefix): v for k, v in options if k.startswith(prefix)})
 
 
 def chapters(project: Path) -> list[str]:
@@ -76,42 +76,62 @@ def title_of(notebook: Path) -> str:
     raise ConfigError(f"{notebook} has no title: its first cell starts with `# `.")
 
 
-def written(project: Path, table: Table) -> str:
-    """The text of a table's file as it should be."""
-    settings = settings_of(project)
+def block(project: Path, table: Table) -> str:
+    """A table in Markdown, with the note above it and the definitions of its links below it."""
+    course = settings_of(project)
+    several = len(course["instances"]) > 1
 
     def to(target: str) -> str:
         return Path(os.path.relpath(target, Path(table.file).parent)).as_posix()
 
-    rows = ["| Chapter | Launch |", "|---|---|"]
-    for page in chapters(project):
-        title = title_of(project / f"{page}.ipynb").replace("|", r"\|")
+    rows, pictures, targets = ["| Chapter | Launch |", "|---|---|"], {}, {}
+    for number, page in enumerate(chapters(project), 1):
+        title = title_of(project / f"{page}.ipynb")
         lines: dict[str, list[str]] = {}  # with several instances, one for each
-        for entry in settings.entries(page):
-            if entry.id != "download" and (table.only is None or entry.id in table.only):
-                named = [f"{entry.where}:"] if entry.where and len(settings.instances) > 1 else []
-                badge = (
-                    f"[![{entry.text}: {title}]({to(picture(settings, entry.id))})]({entry.url})"
-                )
-                lines.setdefault("".join(named), named).append(badge)
-        badges = "<br>".join(" ".join(line) for line in lines.values())
-        link = f"[{title if table.titles else ''}]({to(page)}.ipynb)"
-        rows.append(f"| {link} | {badges} |")
-    note = f"\n> **Note.** {settings.note}\n" if settings.note else ""
-    path = project / table.file
-    text = path.read_text(encoding="utf-8")
+        for entry in links.entries(course, page):
+            if entry.id == "download" or (table.only and entry.id not in table.only):
+                continue
+            if entry.id not in course["badges"]:
+                raise ConfigError(f"launch_badges has no picture for {entry.id!r}.")
+            instance = entry.instance if several else ""
+            alt = as_label(entry.text if several else entry._replace(where="").text)
+            label = "-".join(filter(None, (f"{number:02}", instance, entry.id)))
+            line = lines.setdefault(instance, [f"{entry.where}:"] if instance else [])
+            line.append(f"[![{alt}]][{label}]")
+            pictures[alt] = to(f"book/_static/{course['badges'][entry.id]}")
+            targets[label] = f'{entry.url} "{as_title(f"{entry.text}: {title}")}"'
+        link = f"[]({to(page)}.ipynb)"
+        if table.titles:
+            link = f"[{title}][{number:02}]".replace("|", r"\|")
+            targets[f"{number:02}"] = f"{to(page)}.ipynb"
+        rows.append(f"| {link} | {'<br>'.join(' '.join(line) for line in lines.values())} |")
+    definitions = [f"[{label}]: {target}" for label, target in (pictures | targets).items()]
+    parts = ["\n".join(rows), "\n".join(definitions)]
+    if note := links.note(course):
+        # a word is an address now and then, which has to stay whole
+        wrapped = textwrap.wrap(f"**Note.** {note}", 98, break_on_hyphens=False)
+        parts.insert(0, "\n".join(f"> {line}" for line in wrapped))
+    return "\n\n".join(parts)
+
+
+def as_label(text: str) -> str:
+    """The text as Markdown's name of a picture, in a table and out of it."""
+    return re.sub(r"[][\\|`*<]", lambda mark: f"&#{ord(mark[0])};", text)
+
+
+def as_title(text: str) -> str:
+    """The text as a link's title, between double quotes."""
+    return html.escape(text, quote=False).replace('"', "&quot;").replace("\\", "&#92;")
+
+
+def written(project: Path, table: Table) -> str:
+    """The text of a table's file as it should be."""
+    text = (project / table.file).read_text(encoding="utf-8")
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ConfigError(f"{table.file} has no place for the badges: the lines {BEGIN} and {END}.")
-    return before + BEGIN + "\n" + note + "\n" + "\n".join(rows) + "\n\n" + END + after
-
-
-def picture(settings: Settings, entry: str) -> str:
-    """The badge of an entry, from the top of the repository."""
-    if entry not in settings.badges:
-        raise ConfigError(f"launch_badges has no picture for {entry!r}.")
-    return f"book/_static/{settings.badges[entry]}"
+    return f"{before}{BEGIN}\n\n{block(project, table)}\n\n{END}{after}"
 
 
 def main() -> int:
