@@ -16,6 +16,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import boto3
 import nbformat
 import pytest
 from nbclient import NotebookClient
@@ -351,15 +352,18 @@ def run_without(variables: set[str], name: str, folder: Path, **changes: str) ->
 @pytest.mark.xdist_group("05_sharing.ipynb")
 def test_chapter_05_goes_on_where_nobody_can_act_as_a_colleague(tmp_path: Path) -> None:
     absent = {"PROJECT_BUCKET", "SCRATCH_BUCKET", "MY_TOKEN_FILE", "COLLEAGUE_TOKEN_FILE"}
-    own = os.environ["PROJECT_BUCKET"]  # whose policy and versions no other chapter touches
-    said = run_without(absent, "05_sharing.ipynb", tmp_path, MY_BUCKET=own)
+    said = run_without(absent, "05_sharing.ipynb", tmp_path)
     assert "your own bucket" in said["project-mine"]
-    for cell in ("colleague-refused", "colleague-reads", "project-writes", "policy-signed"):
+    for cell in ("colleague-refused", "colleague-reads", "policy-signed"):
         assert "Ask a colleague to run:" in said[cell]
-    # there the reader plays the colleague's part
-    assert said["versions-accident"].endswith(repr(b"name;occupation\n"))
+    assert "PROJECT_BUCKET is not set" in said["project-hers"]
     assert said["token-work-ends"] == said["token-old"] == ""  # nothing ended
     assert said["token-resumed"].startswith("(0, ")
+    # nobody was there to agree to a change of the student's own bucket
+    for cell in ("versions-none", "versions-accident", "versions-aws", "versions-s3fs"):
+        assert "no bucket keeps versions here" in said[cell]
+    assert "recorded answer" in said["exercise-4-check"]
+    assert "Status" not in boto3.client("s3").get_bucket_versioning(Bucket=os.environ["MY_BUCKET"])
 
 
 @pytest.mark.xdist_group("01_files_and_databases.ipynb")

@@ -332,6 +332,7 @@ def test_the_loader_of_the_notebook_gets_through_much_worse(
     wanted += ["retry-together", "fetch", "load-pages", "shapes-address", "shapes-download"]
     # as they stand, but shorter: one town, small pages, and less patience with silence
     shorter = {"07186,2A004,48095": "48095", "500": "250", "timeout=5": "timeout=0.5"}
+    monkeypatch.syspath_prepend(PROJECT / "notebooks")  # the modules that lie beside it
     variables: dict[str, Any] = {}
     exec("import json, s3fs\nfs = s3fs.S3FileSystem(use_listings_cache=False)", variables)
     for name in wanted:
