@@ -1,5 +1,5 @@
 # The commands of the course. `make` alone lists them.
-# Nothing is needed but Python 3.11 to 3.13, git, make and a package index.
+# Nothing is needed but Python 3.11 to 3.14, git, make and a package index.
 
 .DEFAULT_GOAL := help
 .PHONY: help book serve lab test exercises badges version lock clean
@@ -49,10 +49,15 @@ version:  ## print the course's version, the tag that launch links point to
 	@sed -n 's/^ *branch: &version //p' _config.yml
 
 lock: $(VENV)/ready  ## compile the locked requirements from pyproject.toml, newest versions
-	@$(VENV)/bin/uv pip compile --quiet --upgrade --universal --generate-hashes \
-	    --python-version 3.11 pyproject.toml --output-file requirements.txt
-	@$(VENV)/bin/uv pip compile --quiet --upgrade --universal --generate-hashes \
-	    --python-version 3.11 --group go --output-file datalab/go-toolchain.txt
+	@set -e; \
+	compile() { \
+	    $(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 "$$@"; \
+	}; \
+	compile --generate-hashes pyproject.toml --output-file requirements.txt; \
+	compile --generate-hashes --group go --output-file datalab/go-toolchain.txt; \
+	compile --generate-hashes --group aws --output-file datalab/aws-cli.txt; \
+	compile --generate-hashes --group seaweedfs --output-file datalab/seaweedfs.txt; \
+	compile --group platform --output-file tests/platform-packages.txt
 
 clean:  ## remove the built book and the virtual environment (the datalab's data stay)
 	rm -rf _build $(VENV)
@@ -67,14 +72,15 @@ _build/styled-with: _build/run-with $(wildcard book/_static/* book/_ext/*.py boo
     init-scripts/student_edition.py
 	@rm -rf _build/html _build/.doctrees && touch $@
 
+# Python 3.13 comes first, since each locked package has a wheel for it.
 $(VENV)/ready: requirements.txt
 	@set -e; \
-	for name in $(USE_PYTHON) python3.13 python3.12 python3.11 python3 none; do \
-	    if $$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	for name in $(USE_PYTHON) python3.13 python3.14 python3.12 python3.11 python3 none; do \
+	    if $$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' \
 	        >/dev/null 2>&1; then break; fi; \
 	done; \
 	if [ $$name = none ]; then \
-	    echo "No Python 3.11, 3.12 or 3.13 was found on PATH." >&2; \
+	    echo "No Python 3.11, 3.12, 3.13 or 3.14 was found on PATH." >&2; \
 	    echo "Install one, or name it: make USE_PYTHON=/path/to/python3 …" >&2; exit 1; \
 	fi; \
 	echo "Setting up $(VENV) with $$($$name --version); the first time takes a minute or two…"; \
@@ -87,5 +93,11 @@ $(VENV)/ready: requirements.txt
 	sed -n '/^uv==/,/^    #/p' requirements.txt > $(VENV)/uv.txt; \
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes \
 	    --requirement $(VENV)/uv.txt; \
-	$(VENV)/bin/uv pip sync --python $(PYTHON) --require-hashes requirements.txt
+	if ! $(VENV)/bin/uv pip sync --python $(PYTHON) --require-hashes requirements.txt; then \
+	    if $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 14))'; then \
+	        echo "For Python 3.14 the package immutables has to be compiled." >&2; \
+	        echo "On Debian or Ubuntu: sudo apt-get install build-essential python3-dev" >&2; \
+	        echo "Or use Python 3.13: rm -r $(VENV); make USE_PYTHON=python3.13 …" >&2; \
+	    fi; exit 1; \
+	fi
 	@touch $@

@@ -26,6 +26,8 @@ which Onyxia has in PERSONAL_INIT_SCRIPT. It has one of these forms:
   https://raw.githubusercontent.com/OWNER/NAME/VERSION/init-scripts/init-$service.sh
   https://HOST/GROUP/NAME/-/raw/VERSION/init-scripts/init-$service.sh
 
+A copy at any other address, such as a public object of your store, needs both options.
+
 In a launch link the address is init.personalInit, CHAPTER and options, separated by
 spaces, are init.personalInitArgs. A problem is explained in COURSE-SETUP.md in the work
 folder; the service starts all the same.
@@ -120,7 +122,7 @@ read_arguments() {
 
 # Which course: as the options say, else as the address does that this script came from.
 find_course() {
-    local address=${PERSONAL_INIT_SCRIPT-} host='[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?'
+    local address=${PERSONAL_INIT_SCRIPT-} missing='' host='[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?'
     local file='init-scripts/init-(jupyter|vscode)\.sh'
     local github="^https://raw\.githubusercontent\.com/($name/$name)/(refs/tags/)?($name)/$file$"
     local gitlab="^https://($host/$name(/$name)+)/-/raw/(refs/tags/)?($name)/$file(\?[A-Za-z0-9_=&-]*)?$"
@@ -129,11 +131,14 @@ find_course() {
     elif [[ $address =~ $gitlab ]]; then
         : "${repository:=https://${BASH_REMATCH[1]}.git}" "${version:=${BASH_REMATCH[5]}}"
     fi
-    if [ -z "$repository" ] || [ -z "$version" ]; then
+    if [ -z "$repository" ]; then missing=--repository; fi
+    if [ -z "$version" ]; then missing=${missing:+$missing and }--version; fi
+    if [ -n "$missing" ]; then
         usage
-        fail "It is not known which course to fetch: PERSONAL_INIT_SCRIPT is $(shown "$address"), \
-which is no address of this script at GitHub or GitLab, and --repository and --version were not both given." \
-            "Correct the address of the script (init.personalInit), or give both options."
+        fail "It is not known which course to fetch. The address of the script (init.personalInit) \
+is $(shown "$address"), which does not name it as an address at GitHub or GitLab does, and the arguments \
+of the script (init.personalInitArgs) lack $missing." \
+            "Add $missing to the arguments, or correct the address."
     fi
     if [[ $repository =~ ^$name/$name$ ]]; then repository=https://github.com/$repository; fi
     if ! [[ $repository =~ ^https://$host(/$name)+/?$ ]]; then
@@ -164,7 +169,7 @@ clone() {
     if ! [ -d "$scratch/course/.git" ]; then
         git_course init --quiet &&
             git_course remote add origin "$repository" &&
-            git_course sparse-checkout set --no-cone /notebooks/ '/init-scripts/*.py' /pyproject.toml || return
+            git_course sparse-checkout set --no-cone /notebooks/ '/init-scripts/*.py' || return
     fi
     git_course fetch --quiet --depth 1 --no-tags --filter=blob:none origin "$ref" &&
         git_course -c advice.detachedHead=false checkout --quiet FETCH_HEAD

@@ -8,6 +8,7 @@ that they fetched. Standard library only. What it writes to stderr is for the st
 from __future__ import annotations
 
 import argparse
+import ast
 import json
 import os
 import pwd
@@ -19,10 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import jsonc
-import packages
 from student_edition import only_one, replace, write_all
 
 COURSE = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(COURSE / "notebooks"))
+from course import CourseError  # noqa: E402
+from course.packages import install  # noqa: E402
+
 BLOCK = "# >>> the chapter to open: written anew at each start >>>\n{}# <<<\n"
 TASK = "Open the chapter"
 
@@ -60,14 +64,25 @@ def main() -> int:
         print(f"{name}: {what}")
     with only_one(given.work):
         settings(given.service, given.chapter, given.work)
-    needed = packages.missing(notebooks[given.chapter], COURSE / "pyproject.toml")
-    if needed:
-        print(f"Installing {', '.join(needed)}...", flush=True)
-        if problem := packages.install(needed):
-            remark(f"These packages could not be installed: {', '.join(needed)}.")
-            remark("The chapter's first cells try again. If they fail too, restart the service.")
-            remark(f"```text\n{problem}\n```")
+    try:
+        install(*requirements(notebooks[given.chapter]))
+    except CourseError as error:
+        remark(error.problem)
+        remark("The chapter's first cells try again. If they fail too, restart the service.")
     return 0
+
+
+def requirements(notebook: dict[str, Any]) -> list[str]:
+    """What the notebook needs, as its cell says that imports ``install`` and calls it."""
+    found: list[str] = []
+    for cell in notebook["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "code" and "from course.packages import install" in source:
+            calls = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
+            for call in calls:
+                if isinstance(call.func, ast.Name) and call.func.id == "install":
+                    found += [ast.literal_eval(argument) for argument in call.args]
+    return found
 
 
 def remark(text: str) -> None:

@@ -140,6 +140,8 @@ def taken_back(notebook: dict, text: str) -> dict:
         reasons = dict(_reasons(found.get((name, EQUIVALENT), [])))
         if reasons != course.get("equivalent_mutants", {}):
             course["equivalent_mutants"] = reasons
+        if not course.get("equivalent_mutants", True):
+            del course["equivalent_mutants"]
     return result
 
 

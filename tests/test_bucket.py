@@ -176,6 +176,12 @@ def test_rules_that_other_tools_wrote_are_closed_as_well(
     assert [each["Resource"] for each in left["Statement"]] == [[f"{arn}/other/*"]]
 
 
+def test_a_bucket_of_somebody_else_is_not_opened_and_that_is_a_sentence() -> None:
+    with pytest.raises(CourseError, match="refuses this request") as raised:
+        bucket.publish("donnees-insee/diffusion")
+    assert len(raised.value._render_traceback_()) == 2
+
+
 # -- the end ------------------------------------------------------------------------
 
 

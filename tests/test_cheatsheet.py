@@ -16,7 +16,7 @@ from datalab.lab import Datalab, temporary
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "book" / "cheatsheet.md").read_text(encoding="utf-8")
-TOOLS = {"boto3", "s3fs", "pandas", "polars", "pyarrow", "DuckDB", "mc"}
+TOOLS = {"boto3", "s3fs", "pandas", "polars", "pyarrow", "DuckDB", "aws"}
 #: After these headings a line that gives an answer must give one that holds something.
 ANSWERS = {"List", "Read", "Read a part"}
 
@@ -39,7 +39,7 @@ for name, variable in [("KEY", "ACCESS_KEY_ID"), ("SECRET", "SECRET_ACCESS_KEY")
     names[name] = os.environ["AWS_" + variable]
 
 def run(line):
-    if line.startswith("mc "):
+    if line.startswith("aws "):
         shell = ["bash", "-o", "pipefail", "-c", line]
         done = subprocess.run(shell, capture_output=True, text=True)
         if done.returncode:
@@ -162,7 +162,7 @@ def test_there_is_a_line_for_each_tool_and_main_task() -> None:
     assert sections >= {"Connect", "Write", *ANSWERS}
     for section in ("Connect", "List", "Read", "Read a part"):
         named = " ".join(row.cells[0] for row, _ in code_lines() if row.section == section)
-        assert {tool for tool in TOOLS if tool in named} >= {"boto3", "s3fs", "DuckDB", "mc"}
+        assert {tool for tool in TOOLS if tool in named} >= {"boto3", "s3fs", "DuckDB", "aws"}
     assert all(any(tool in row.cells[0] for row, _ in code_lines()) for tool in TOOLS)
 
 

@@ -148,14 +148,18 @@ class Proof:
         solution = self.source["cells"][position - 1]
         text = "".join(solution["source"])
         reasons = dict(solution["metadata"]["course"].get("equivalent_mutants", {}))
+        values = said["values"]
+        made = tuple(f"`{name}`: " for name in values)  # the names of what spoils them
         for mutant in mutants(text) + spoilers(text, said["made"], said["used"]):
             if mutant.name in reasons:
                 del reasons[mutant.name]
                 exercise.equivalent.append(mutant)
                 continue
             time = 10 + 5 * said["seconds"]
-            failure, _ = self._try(position, mutant.source, time, expected)
-            if failure is None:
+            failure, became = self._try(position, mutant.source, time, expected)
+            if failure is None and mutant.name.startswith(made) and became["values"] == values:
+                pass  # nothing was there to be spoilt: no value is missing, say
+            elif failure is None:
                 exercise.survivors.append((mutant, "passes"))
             elif failure.startswith("AnswerFailed: "):
                 pass  # the student's own cell ends in an error: nothing is left to a check

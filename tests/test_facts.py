@@ -17,6 +17,9 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 LOCKS = {
     "requirements.txt": PROJECT["project"]["dependencies"],
     "datalab/go-toolchain.txt": PROJECT["dependency-groups"]["go"],
+    "datalab/aws-cli.txt": PROJECT["dependency-groups"]["aws"],
+    "datalab/seaweedfs.txt": PROJECT["dependency-groups"]["seaweedfs"],
+    "tests/platform-packages.txt": PROJECT["dependency-groups"]["platform"],
 }
 
 
@@ -42,7 +45,8 @@ def test_locked_versions_are_those_that_pyproject_asks_for(lock: str) -> None:
         assert all(wanted.specifier.contains(version) for version in versions), f"{line}: make lock"
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+# that of the platform is installed by tests alone
+@pytest.mark.parametrize("lock", [name for name in LOCKS if not name.startswith("tests/")])
 def test_every_locked_package_has_hashes_and_no_address(lock: str) -> None:
     text = (ROOT / lock).read_text(encoding="utf-8")
     blocks = re.split(r"\n(?=\S)", text)
@@ -50,6 +54,22 @@ def test_every_locked_package_has_hashes_and_no_address(lock: str) -> None:
     assert packages
     assert [block.split()[0] for block in packages if "--hash=sha256:" not in block] == []
     assert "://" not in text and "--index-url" not in text
+
+
+def test_the_versions_of_python_are_everywhere_the_same() -> None:
+    oldest, beyond = re.fullmatch(
+        r">=3\.(\d+),<3\.(\d+)", PROJECT["project"]["requires-python"]
+    ).groups()  # type: ignore[union-attr]
+    newest = str(int(beyond) - 1)
+    for name in ("README.md", "book/index.md", "Makefile"):
+        assert f"Python 3.{oldest} to 3.{newest}" in (ROOT / name).read_text(), name
+    makefile = (ROOT / "Makefile").read_text()
+    assert f"(3, {oldest}) <= sys.version_info[:2] <= (3, {newest})" in makefile
+    tried = {int(minor) for minor in re.findall(r"python3\.(\d+) ", makefile)}
+    assert tried >= set(range(int(oldest), int(beyond)))
+    assert all(f"< '3.{beyond}'" in line for line in PROJECT["tool"]["uv"]["environments"])
+    weekly = (ROOT / ".github" / "workflows" / "weekly.yml").read_text()
+    assert {f'"3.{oldest}"', f'"3.{newest}"'} <= set(re.findall(r'"3\.\d+"', weekly))
 
 
 def test_a_pin_that_is_not_the_newest_has_its_reason_beside_it() -> None:

@@ -26,19 +26,16 @@ import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
 import trustme
 import yaml
-from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = ROOT / "init-scripts"
 sys.path.append(str(SCRIPTS))
 import jsonc  # noqa: E402
-import packages  # noqa: E402
 from student_edition import FOLDERS  # noqa: E402
 
 from tests.laptop import wait_until  # noqa: E402
@@ -139,10 +136,12 @@ def rewrite(folder: Path) -> None:
 
 def without_packages(folder: Path) -> None:
     """A version that needs none: for a Python without packages, away from any index."""
-    project = folder / "pyproject.toml"
-    text = re.sub(r"(?s)\ndependencies = \[.*?\n\]", "\ndependencies = []", project.read_text())
-    assert packages.tomllib.loads(text)["project"]["dependencies"] == []
-    project.write_text(text)
+    for path in folder.glob("notebooks/*.ipynb"):
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        for cell in notebook["cells"]:
+            if "course.packages" in "".join(cell["source"]):
+                cell["source"] = []
+        path.write_text(json.dumps(notebook), encoding="utf-8")
 
 
 # -- the service --------------------------------------------------------------------
@@ -388,9 +387,28 @@ def test_options_are_enough_without_an_address(service: Service) -> None:
 )
 def test_an_address_that_names_no_course_is_refused(service: Service, address: str | None) -> None:
     note = service.fails(PERSONAL_INIT_SCRIPT=address)
-    for word in ("PERSONAL_INIT_SCRIPT", "--repository", "--version"):
-        assert word in note
+    assert "init.personalInit)" in note and "lack --repository and --version." in note
     assert service.files() == ["COURSE-SETUP.md"] and not list(service.home.iterdir())
+
+
+#: Where a platform may keep a copy of the script, beside its own GitLab.
+COPY = "https://store.example.org/my-bucket/course/init-jupyter.sh"
+
+
+def test_a_copy_on_the_store_of_the_platform_needs_both_options(service: Service) -> None:
+    place, version = "--repository https://git.example.org/group/sub/course.git", "--version v2"
+    for given, lacking in [("", "--repository and --version"), (place, "--version")]:
+        note = service.fails(f"{CHAPTER} {given}", PERSONAL_INIT_SCRIPT=COPY)
+        assert f'"{COPY}"' in note and f"lack {lacking}." in note
+    note = service.fails(f"{CHAPTER} {version}", PERSONAL_INIT_SCRIPT=COPY)
+    assert "lack --repository." in note and "Add --repository to the arguments" in note
+    page = (ROOT / "book" / "instructors.md").read_text()
+    (line,) = re.findall(r"`(03_s3 --repository \S+ --version \S+)`", page)
+    assert as_onyxia_reads(line) == line
+    args = line.replace("OWNER/NAME", "owner/course").replace("v1.0", "v2")
+    service.start(args, PERSONAL_INIT_SCRIPT=COPY)
+    assert "Second edition." in (service.work / "03_s3.ipynb").read_text(encoding="utf-8")
+    assert not service.notes
 
 
 # -- what launch links pass ---------------------------------------------------------
@@ -918,7 +936,7 @@ def test_over_https_only_what_students_need_is_fetched(
     for version in ("v1", course.commit("v2")):
         server.sent = 0
         service.start(f"{CHAPTER} --repository {address}/owner/course --version {version}")
-        needed = ["notebooks", "pyproject.toml", "init-scripts"]
+        needed = ["notebooks", "init-scripts"]
         assert 0 < server.sent < packed(course, *needed) * 1.2
         assert server.sent < packed(course, ".") / 2
 
@@ -943,6 +961,86 @@ def test_a_private_repository_asks_nobody_for_a_password(
     assert "does not exist, or is not public" in note
 
 
+# -- by hand, where the script did not arrive ---------------------------------------
+
+
+class _Raw(http.server.BaseHTTPRequestHandler):
+    """The files of this checkout as the forge serves them, while it does."""
+
+    refusal: int | None = None
+
+    def do_GET(self) -> None:
+        file = ROOT / "init-scripts" / Path(self.path).name
+        body = b"echo executed >executed" if self.refusal else file.read_bytes()
+        self.send_response(self.refusal or 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def forge(service: Service, tmp_path: Path) -> Iterator[type[_Raw]]:
+    """What answers for raw.githubusercontent.com, as a curl in the service sees it."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    handler = type("Raw", (_Raw,), {})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(RAW.removeprefix("https://")).configure_cert(context)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    (service.home / ".curlrc").write_text(
+        f'connect-to = "::127.0.0.1:{server.server_port}"\ncacert = "{tmp_path}/ca.pem"\n'
+    )
+    yield handler
+    server.shutdown()
+    server.server_close()
+
+
+def by_hand(service: Service) -> str:
+    """What a student sees who types the command of the page for trouble in the work folder."""
+    pages = [(ROOT / "book" / name).read_text() for name in ("trouble.md", "index.md")]
+    found = [re.findall(r"^ *(curl .*\$PERSONAL_INIT_ARGS)$", page, re.MULTILINE) for page in pages]
+    ((command,), (same,)) = found
+    assert command == same
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=service.work,
+        env={**service.environment(), "PERSONAL_INIT_ARGS": CHAPTER},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    return done.stdout + done.stderr
+
+
+def test_by_hand_the_student_s_edition_comes_and_a_second_time_does_no_harm(
+    service: Service, forge: type[_Raw]
+) -> None:
+    path = service.work / f"{CHAPTER}.ipynb"
+    assert f"ready: {CHAPTER}.ipynb" in by_hand(service)
+    assert "wrong_answers" not in path.read_text(encoding="utf-8")
+    mine = edit(path)
+    said = by_hand(service)
+    assert f"{CHAPTER}.ipynb: kept" in said and "03_s3.ipynb: up to date" in said
+    assert path.read_bytes() == mine and not service.notes
+
+
+@pytest.mark.parametrize("status", [404, 429])
+def test_by_hand_a_script_that_does_not_arrive_is_named_and_nothing_is_executed(
+    service: Service, forge: type[_Raw], status: int
+) -> None:
+    forge.refusal = status
+    assert f"error: {status}" in by_hand(service)
+    assert service.files() == []
+    page = (ROOT / "book" / "trouble.md").read_text()
+    assert f"`error: {status}`" in page
+
+
 # -- packages -----------------------------------------------------------------------
 
 
@@ -962,22 +1060,22 @@ def wheel(folder: Path, name: str, version: str, needs: str = "") -> None:
 
 
 def with_packages(folder: Path) -> None:
-    """A course whose chapter imports a package, and looks for another."""
+    """A course whose chapter needs two packages."""
     cells = [
         {"cell_type": "markdown", "id": "title", "metadata": {}, "source": ["# Tiny"]},
         {
             "cell_type": "code",
             "id": "packages",
             "metadata": {},
-            "source": ["from importlib.util import find_spec\n", "find_spec('tiny_tool')"],
+            "source": ["from course.packages import install\n\n", f"install({TINY})"],
         },
-        {"cell_type": "code", "id": "use", "metadata": {}, "source": ["import tiny_package"]},
+        {"cell_type": "code", "id": "use", "metadata": {}, "source": ["import never_named"]},
     ]
     notebook = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
     (folder / "notebooks" / "99_tiny.ipynb").write_text(json.dumps(notebook))
-    project = folder / "pyproject.toml"
-    needs = '"tiny-package>=1",\n  "tiny_tool",\n  "never-named",\n'
-    project.write_text(project.read_text().replace('"boto3",', needs + '"boto3",', 1))
+
+
+TINY = '"tiny-package", "tiny_tool"'
 
 
 @pytest.fixture(scope="session")
@@ -1009,7 +1107,7 @@ def lacking(
     threading.Thread(target=server.serve_forever, daemon=True).start()
     index = f"http://127.0.0.1:{server.server_port}/"
     service.more |= {"PIP_REPOSITORY": index, "PIP_INDEX_URL": index}  # pip is told by Onyxia
-    service.more |= {"UV_CACHE_DIR": str(tmp_path / "cache"), "PIP_NO_CACHE_DIR": "1"}
+    service.more["UV_CACHE_DIR"] = str(service.work / ".cache" / "uv")  # as on the platform
     yield service
     server.shutdown()
     server.server_close()
@@ -1048,9 +1146,10 @@ def test_missing_packages_are_installed_and_present_ones_are_left(
     wheel(tmp_path / "old", "tiny_base", "1.0")
     zipfile.ZipFile(tmp_path / "old" / "tiny_base-1.0-py3-none-any.whl").extractall(folder)
     said = lacking.start("99_tiny", "tiny")
-    assert "Installing tiny-package>=1, tiny_tool..." in said
+    assert "Installing tiny-package, tiny_tool…" in said
     assert installed(tmp_path) == {"tiny_package-2.0", "tiny_tool-1.0", "tiny_base-1.0"}
     assert not lacking.notes
+    assert not (lacking.work / ".cache").exists() and not (lacking.home / ".cache").exists()
     assert "Installing" not in lacking.start("99_tiny", "tiny")
 
 
@@ -1066,46 +1165,20 @@ def test_without_an_index_the_student_is_told_and_the_chapter_is_there(
         lacking.start("99_tiny", "tiny", PIP_REPOSITORY=index, PIP_INDEX_URL=index)
     note = lacking.note()
     assert "with a remark" in note
-    assert "could not be installed: tiny-package>=1, tiny_tool" in note
+    assert "could not be installed: tiny-package, tiny_tool." in note
     assert (lacking.work / "99_tiny.ipynb").exists() and "99_tiny" in lacking.jupyter.read_text()
 
 
-def test_a_package_that_would_change_another_is_not_installed(
+def test_a_package_that_would_change_another_is_left_out_and_the_other_is_installed(
     lacking: Service, tmp_path: Path
 ) -> None:
     with_installer(lacking, "uv", tmp_path)
     (folder,) = (tmp_path / "python" / "lib").glob("python3*/site-packages")
     wheel(tmp_path / "old", "tiny_base", "0.5")
     zipfile.ZipFile(tmp_path / "old" / "tiny_base-0.5-py3-none-any.whl").extractall(folder)
-    lacking.start("99_tiny", "tiny")
-    assert "could not be installed" in lacking.note() and "tiny_base-0.5" in installed(tmp_path)
-
-
-@pytest.mark.parametrize("chapter", CHAPTERS)
-def test_what_a_chapter_imports_is_known_to_pyproject(chapter: str) -> None:
-    """Each import is a direct dependency, or comes with one that the chapter names."""
-    from importlib.metadata import packages_distributions
-
-    notebook = json.loads((ROOT / "notebooks" / f"{chapter}.ipynb").read_text(encoding="utf-8"))
-    named = packages.names(notebook)
-    lines = packages.tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    direct = {packages.import_name(line): line for line in lines}
-    assert named & set(direct)
-    come_along, todo = set(), [Requirement(direct[name]).name for name in named & set(direct)]
-    while todo:
-        name = todo.pop()
-        if name not in come_along:
-            come_along.add(name)
-            needs = map(Requirement, requires(name) or [])
-            todo += [n.name for n in needs if n.marker is None or n.marker.evaluate({"extra": ""})]
-    provided = packages_distributions()
-    come_along = {name.lower().replace("_", "-") for name in come_along}
-    sources = ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code"]
-    imported = set(re.findall(r"^\s*(?:import|from) (\w+)", "\n".join(sources), re.MULTILINE))
-    assert imported <= named, "a cell with an import was not understood"
-    for name in imported - set(sys.stdlib_module_names) - set(direct):
-        found = {dist.lower().replace("_", "-") for dist in provided.get(name, [])}
-        assert found & come_along or name == "IPython", name
+    said = lacking.start("99_tiny", "tiny")
+    assert installed(tmp_path) == {"tiny_tool-1.0", "tiny_base-0.5"}
+    assert "Left out" in said and "here: tiny-package." in said
 
 
 # -- JSON with comments -------------------------------------------------------------
@@ -1162,8 +1235,9 @@ def test_shellcheck_has_nothing_to_say() -> None:
 
 
 def test_the_programs_import_the_standard_library_only() -> None:
-    own = {path.stem for path in SCRIPTS.glob("*.py")}
-    for path in SCRIPTS.glob("*.py"):
+    course = ROOT / "notebooks" / "course"
+    own = {"course", *(path.stem for path in SCRIPTS.glob("*.py"))}
+    for path in [*SCRIPTS.glob("*.py"), course / "__init__.py", course / "packages.py"]:
         names = re.findall(r"^\s*(?:import|from) (\w+)", path.read_text(), re.MULTILINE)
         assert set(names) <= own | set(sys.stdlib_module_names), path.name
 

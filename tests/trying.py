@@ -4,6 +4,7 @@ It is run by path, so that none of its names is among the notebook's.
 """
 
 import ast
+import hashlib
 import json
 import linecache
 import math
@@ -40,7 +41,8 @@ def attempt(answer: str, check: str, seconds: float = 0, expected: tuple[str, ..
     -------
     str
         JSON: `made` and `used` as mutation.spoilers takes them, `expected`, how what was
-        made could stand in a message, and the `seconds` that it took.
+        made could stand in a message, a digest of the `values` that are no functions, and
+        the `seconds` that it took.
 
     Raises
     ------
@@ -74,6 +76,7 @@ def attempt(answer: str, check: str, seconds: float = 0, expected: tuple[str, ..
         {
             "made": {name: _kinds(variables[name], made) for name, made in calls.items()},
             "used": _used(shell, answer, shell.user_ns, calls),
+            "values": {n: _digest(one) for n, one in answers.items() if not callable(one)},
             "expected": sorted(set().union(*(_texts(variables[n], c) for n, c in calls.items()))),
             "seconds": time.monotonic() - begun,
         }
@@ -170,6 +173,15 @@ def _kinds(value, calls: list) -> list[str]:
     returned = next((_kind(result) for result, _ in calls if result is not None), "")
     taken = {_kind(one) for _, given in calls for one in given}
     return ["function", returned, *sorted(taken)]
+
+
+def _digest(value) -> str:
+    """The same for two answers that hold the same values."""
+    if _kind(value) in ("frame", "series"):
+        present = value.astype(object).where(value.notna(), None)
+        columns = present.to_dict("list") if _kind(value) == "frame" else present.tolist()
+        value = value.index.tolist(), columns
+    return hashlib.sha256(repr(value).encode()).hexdigest()
 
 
 def _texts(value, calls: list) -> set[str]:

@@ -302,11 +302,14 @@ def _uploads(bucket: str, prefix: str) -> list[dict[str, Any]]:
 # -- requests --------------------------------------------------------------------------
 
 
-class _Refused(Exception):
+class _Refused(CourseError):
     """The store answered with an error; ``code`` is its word for it."""
 
     def __init__(self, code: str) -> None:
-        super().__init__(code)
+        super().__init__(
+            f"The store refuses this request ({code}).",
+            "Look whether the bucket is yours, and whether your platform allows it.",
+        )
         self.code = code
 
 
