@@ -54,9 +54,9 @@ lock: $(VENV)/ready  ## compile the locked requirements from pyproject.toml, new
 	    $(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 "$$@"; \
 	}; \
 	compile --generate-hashes pyproject.toml --output-file requirements.txt; \
-	compile --generate-hashes --group go --output-file datalab/go-toolchain.txt; \
-	compile --generate-hashes --group aws --output-file datalab/aws-cli.txt; \
-	compile --generate-hashes --group seaweedfs --output-file datalab/seaweedfs.txt; \
+	compile --generate-hashes --group go --output-file datalab/machine/go-toolchain.txt; \
+	compile --generate-hashes --group aws --output-file datalab/machine/aws-cli.txt; \
+	compile --generate-hashes --group seaweedfs --output-file datalab/machine/seaweedfs.txt; \
 	compile --group platform --output-file tests/platform-packages.txt
 
 clean:  ## remove the built book and the virtual environment (the datalab's data stay)
@@ -64,7 +64,7 @@ clean:  ## remove the built book and the virtual environment (the datalab's data
 
 # The cache of executed notebooks sees a change of their code only; a change of packages
 # or of the datalab's data makes all of them run again.
-_build/run-with: requirements.txt $(wildcard datalab/*.py)
+_build/run-with: requirements.txt $(wildcard datalab/*.py datalab/*/*.py)
 	@rm -rf _build && mkdir _build && touch $@
 
 # Nor does Sphinx copy a changed style while all pages are unchanged.

@@ -15,10 +15,12 @@ import pytest
 from nbmake.nb_run import NotebookRun
 from nbmake.pytest_items import NotebookFailedException, NotebookItem
 
-from datalab import binaries, rabbitmq
-from datalab.environment import apply
+from datalab.environment import merge
 from datalab.errors import DatalabError
-from datalab.lab import Datalab, temporary
+from datalab.lab import Datalab
+from datalab.machine import binaries
+from datalab.servers.rabbitmq import RabbitMQ
+from datalab.temporary import temporary
 from tests.lab_secrets import secrets_of, shown_in
 
 LAB = pytest.StashKey[ExitStack]()
@@ -28,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Start the datalab, one for each worker of xdist.
 
     On a common one, two chapters that open a prefix of the same bucket to everybody undo
-    each other's change now and then: `mc anonymous` reads the bucket's policy, then writes it.
+    each other's change now and then: a program reads the bucket's policy, then writes it.
     """
     if config.option.collectonly:
         return
@@ -40,10 +42,10 @@ def pytest_configure(config: pytest.Config) -> None:
             os.environ["DATALAB_INTERNET"] = "local"  # what tests meet depends on no other site
             os.environ["TEST_OUTPUTS"] = stack.enter_context(TemporaryDirectory())
             with capture.global_and_fixture_disabled():  # building takes minutes, and says so
-                binaries.find_all()
+                binaries.find_minio()
         if is_worker or not config.option.numprocesses:
-            lab = stack.enter_context(temporary(broker=rabbitmq.available()))
-            environment = apply(lab.environment(), os.environ)
+            lab = stack.enter_context(temporary([RabbitMQ.key] if RabbitMQ.is_available() else []))
+            environment = merge(lab.environment(), os.environ)
             os.environ.clear()
             os.environ.update(environment)
             os.environ["TEST_DATALAB"] = str(lab.folder)

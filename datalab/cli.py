@@ -13,16 +13,18 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from datalab import internet, rabbitmq
 from datalab.console import console, say
-from datalab.environment import apply, search_path
+from datalab.environment import merge, search_path
 from datalab.errors import DatalabError
-from datalab.lab import LAPTOP, SERVICE, Datalab, State, default_folder, temporary
-from datalab.minio import STUDENT
+from datalab.lab import Datalab, default_folder
+from datalab.servers import SERVERS
+from datalab.state import LAPTOP, SERVICE, State
+from datalab.temporary import temporary
 
 NOTHING_RUNS = 3
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
+AVAILABLE = "available"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,11 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         line; 3 where nothing runs; of ``run``, the code of the command.
     """
     parser = _parser()
-    given = parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
     for number in (signal.SIGTERM, signal.SIGHUP):  # to clear up as after a Ctrl-C
         _handle(number, _end)
     try:
-        return int(given.act(given))
+        return int(args.act(args))
     except DatalabError as error:
         console.print("[bold red]datalab:[/] ", end="")
         say(error.problem)
@@ -86,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("env", help="the environment of a service, for a shell")
     command.add_argument("--json", action="store_true", help="for programs; null: to be unset")
     _offer_roles(command)
-    _offer_servers(command, ["postgresql"])
+    _offer_servers(command)
     command.set_defaults(act=_env)
     command = commands.add_parser(
         "run",
@@ -116,98 +118,94 @@ def _offer_roles(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _offer_servers(
-    command: argparse.ArgumentParser,
-    servers: Sequence[str] = ("rabbitmq", "available", "postgresql"),
-) -> None:
+def _offer_servers(command: argparse.ArgumentParser) -> None:
+    optional = [key for key, server in SERVERS.items() if server.optional]
     command.add_argument(
         "--with",
         dest="servers",
         action="append",
-        choices=servers,
+        choices=[*optional, AVAILABLE, *_of_a_service()],
         default=[],
-        help="rabbitmq: with RabbitMQ, which must be on this machine; available: with what this "
-        "machine has; postgresql: as a service, with the variables of a PostgreSQL service",
+        help=f"{', '.join(optional)}: an optional server, which must be on this machine; "
+        f"{AVAILABLE}: those that are; {', '.join(_of_a_service())}: as a service, with the "
+        "variables of one more",
     )
 
 
-def _broker_wanted(given: argparse.Namespace) -> bool:
-    return "rabbitmq" in given.servers or ("available" in given.servers and rabbitmq.available())
+def _of_a_service() -> list[str]:
+    """Names of what a user of the SSP Cloud may have as a service beside the one of now."""
+    return [server.name.lower() for server in SERVERS.values() if server.of_a_service]
 
 
-def _role(given: argparse.Namespace) -> dict[str, Any]:
-    with_postgresql = "postgresql" in given.servers
-    if with_postgresql and given.role == LAPTOP:
+def _also(args: argparse.Namespace) -> list[str]:
+    """Keys of the optional servers that were asked for."""
+    return [
+        key
+        for key, server in SERVERS.items()
+        if server.optional
+        and (key in args.servers or (AVAILABLE in args.servers and server.is_available()))
+    ]
+
+
+def _role(args: argparse.Namespace) -> dict[str, Any]:
+    with_postgresql = any(name in args.servers for name in _of_a_service())
+    if with_postgresql and args.role == LAPTOP:
         raise DatalabError(
             "A laptop has the datalab's PostgreSQL in any case.",
             "Leave out --with postgresql, or ask for a service: --as service --with postgresql",
         )
-    role = given.role or (SERVICE if with_postgresql else "")
+    role = args.role or (SERVICE if with_postgresql else "")
     return {"role": role, "with_postgresql": with_postgresql}
 
 
-def _up(given: argparse.Namespace) -> int:
-    lab = Datalab(given.dir)
-    started = lab.up(broker=_broker_wanted(given), **_role(given))
+def _up(args: argparse.Namespace) -> int:
+    lab = Datalab(args.dir)
+    started = lab.up(_also(args), **_role(args))
     say("The datalab is ready." if started else "The datalab runs already.")
     _print_addresses(lab)
     return 0
 
 
-def _down(given: argparse.Namespace) -> int:
-    stopped = Datalab(given.dir).down()
+def _down(args: argparse.Namespace) -> int:
+    stopped = Datalab(args.dir).down()
     say("The datalab is stopped; its data stays." if stopped else "No datalab was running.")
     return 0
 
 
-def _status(given: argparse.Namespace) -> int:
-    lab = Datalab(given.dir)
+def _status(args: argparse.Namespace) -> int:
+    lab = Datalab(args.dir)
     running = lab.running()
     if not lab.lives():
         print(f"No datalab runs in {lab.folder}.")
         return NOTHING_RUNS
     _print_addresses(lab)
     state = lab.state()
-    if not all(running.values()) or not (state and state.furnished):
+    if not all(running.values()) or not (state and state.provisioned):
         say("Not all of it runs. Repair it with: python -m datalab up")
         return 1
     return 0
 
 
 def _print_addresses(lab: Datalab) -> None:
-    state, running = lab.state(), lab.running()
+    state = lab.state()
     assert state is not None
-    rows = {
-        "S3 endpoint": running["MinIO"] and f"https://{running['MinIO']}",
-        "console": running["MinIO"] and f"https://127.0.0.1:{state.console_port}",
-        "bucket": STUDENT,
-        "PostgreSQL": running["PostgreSQL"],
-        "token issuer": running["Token issuer"],
-        "internet": running["Internet"] and _internet(state),
-        **({"as": _role_shown(state)} if state.role == SERVICE else {}),
-        **({"RabbitMQ": running["RabbitMQ"]} if "RabbitMQ" in running else {}),
-        "folder": lab.folder,
-    }
-    if state.token and state.token.expires:
-        rows["token until"] = f"{state.token.expires.astimezone():%Y-%m-%d %H:%M}"
-    for name, value in rows.items():
-        print(f"{name:<12} {value or 'does not run'}")
+    rows: dict[str, str] = {}
+    for server in lab.servers():
+        shown = server.shown()
+        rows |= shown if server.runs() else dict.fromkeys(shown, "does not run")
+    if state.role == SERVICE:
+        rows["as"] = _role_shown(state)
+    for name, value in {**rows, "folder": str(lab.folder)}.items():
+        print(f"{name:<12} {value}")
 
 
 def _role_shown(state: State) -> str:
     return "a service of the SSP Cloud" + (", with PostgreSQL" if state.with_postgresql else "")
 
 
-def _internet(state: State) -> str:
-    chosen = internet.wanted() if internet.wanted() != "auto" else state.internet
-    if chosen == "real":
-        return "the real one"
-    return f"made-up answers for {', '.join(internet.HOSTS)}; other hosts as ever"
-
-
-def _env(given: argparse.Namespace) -> int:
-    values = Datalab(given.dir).environment(**_role(given))
-    if given.json:
+def _env(args: argparse.Namespace) -> int:
+    values = Datalab(args.dir).environment(**_role(args))
+    if args.json:
         print(json.dumps(values, indent=2))
         return 0
     for name, value in values.items():
@@ -215,27 +213,28 @@ def _env(given: argparse.Namespace) -> int:
     return 0
 
 
-def _run(given: argparse.Namespace) -> int:
-    command = given.command[1:] if given.command[:1] == ["--"] else given.command
+def _run(args: argparse.Namespace) -> int:
+    command = args.command[1:] if args.command[:1] == ["--"] else args.command
     if not command:
-        given.parser.error("name the command to run: python -m datalab run -- CMD [ARG ...]")
-    lab = Datalab(given.dir)
+        args.parser.error("name the command to run: python -m datalab run -- CMD [ARG ...]")
+    lab = Datalab(args.dir)
     running = lab.running()
     if any(running.values()):
-        if "rabbitmq" in given.servers and "RabbitMQ" not in running:
+        for key in {key for key in args.servers if key in SERVERS} - running.keys():
+            name = SERVERS[key].name
             raise DatalabError(
-                f"The datalab in {lab.folder} runs without RabbitMQ.",
-                "Add it with: python -m datalab up --with rabbitmq",
+                f"The datalab in {lab.folder} runs without {name}.",
+                f"Add it with: python -m datalab up --with {key}",
             )
-        return _run_on(lab, command, **_role(given))
-    if command[0] != "mc":  # which comes with the datalab
+        return _run_on(lab, command, **_role(args))
+    if command[0] != "aws":  # which comes with the datalab
         _program(command[0], search_path(lab.folder))  # before seconds are spent on a start
-    with temporary(_broker_wanted(given)) as lab:
-        return _run_on(lab, command, **_role(given))
+    with temporary(_also(args)) as lab:
+        return _run_on(lab, command, **_role(args))
 
 
 def _run_on(lab: Datalab, command: list[str], role: str, with_postgresql: bool) -> int:
-    environment = apply(lab.environment(role, with_postgresql), os.environ)
+    environment = merge(lab.environment(role, with_postgresql), os.environ)
     program = _program(command[0], environment["PATH"])
     process: subprocess.Popen[bytes] | None = None
     early: list[int] = []
@@ -281,12 +280,12 @@ def _program(name: str, path: str) -> str:
     return found
 
 
-def _reset(given: argparse.Namespace) -> int:
-    lab = Datalab(given.dir)
+def _reset(args: argparse.Namespace) -> int:
+    lab = Datalab(args.dir)
     if lab.state() is None:
         say(f"There is no datalab in {lab.folder}; nothing to reset.")
         return 0
-    if not given.yes:
+    if not args.yes:
         if not sys.stdin.isatty():
             raise DatalabError(
                 f"This would delete all that was stored in {lab.folder}.",

@@ -6,11 +6,12 @@ PostgreSQL, and images-datascience after pull request 399, which took ``mc`` awa
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from datalab.minio import STUDENT
-from datalab.trust import BUNDLE_VARIABLES
+from datalab.machine.trust import BUNDLE_VARIABLES
+from datalab.servers import Server
+from datalab.servers.rights import STUDENT
 
 NAMESPACE = f"user-{STUDENT}"
 
@@ -66,27 +67,33 @@ GONE = "mc"  # the program that the images had until September 2026
 
 
 def service_environment(
-    values: Mapping[str, str | None], path: str, database: Mapping[str, str] | None = None
+    values: Mapping[str, str | None],
+    servers: Iterable[Server],
+    path: str,
+    with_postgresql: bool = False,
 ) -> dict[str, str | None]:
     """Of a datalab's variables those of a service; all others are to be unset.
 
     Parameters
     ----------
     values
-        The student's variables, with the keys of a service.
+        What a laptop has.
+    servers
+        Those of the datalab.
     path
         ``PATH`` of a service, see :func:`path_without`.
-    database
-        The five ``PG…``, where the user has a PostgreSQL service.
+    with_postgresql
+        Where the user has a PostgreSQL service as well.
     """
-    kept = {name: value for name, value in values.items() if name in VARIABLES or name in NETWORK}
-    others = [*values, *os.environ]
+    kept: dict[str, str | None] = {name: values[name] for name in NETWORK if name in values}
+    for server in servers:
+        if with_postgresql or not server.of_a_service:
+            kept |= server.service_variables()
     return {
-        **{name: None for name in others if not is_of_the_machine(name)},
+        **{name: None for name in [*values, *os.environ] if not is_of_the_machine(name)},
         **kept,
         "KUBERNETES_NAMESPACE": NAMESPACE,
         "PATH": path,
-        **(database or {}),
     }
 
 

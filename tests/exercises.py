@@ -24,10 +24,10 @@ from tempfile import TemporaryDirectory
 
 from IPython.core.inputtransformer2 import TransformerManager
 
-from datalab import rabbitmq
-from datalab.environment import apply
+from datalab.environment import merge
 from datalab.errors import DatalabError
-from datalab.lab import temporary
+from datalab.servers.rabbitmq import RabbitMQ
+from datalab.temporary import temporary
 from tests.test_exercises import NOTEBOOKS, ROOT, Exercise, Proof, write_all
 
 SECTION = re.compile(r"==== (\S+) · (.+)")
@@ -254,8 +254,8 @@ def main() -> int:
 
 def _print_survey(paths: list[Path], as_a_text: bool) -> None:
     os.environ["DATALAB_INTERNET"] = "local"
-    with temporary(broker=rabbitmq.available()) as lab:
-        environment = apply(lab.environment(), os.environ)
+    with temporary([RabbitMQ.key] if RabbitMQ.is_available() else []) as lab:
+        environment = merge(lab.environment(), os.environ)
         os.environ.clear()
         os.environ.update(environment)
         if not as_a_text:

@@ -2,34 +2,32 @@
 
 import html
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
+import msgspec
+
 from datalab.lab import Datalab
+from datalab.state import State
 
 
 def secrets_of(lab: Datalab) -> dict[str, str]:
     """What nobody but the lab's user may read, by name."""
-    state = lab.state()
-    assert state is not None and state.token is not None
-    broker = {}
-    if state.broker:
-        broker = {
-            "RabbitMQ's student password": state.broker.student_password,
-            "RabbitMQ's publisher password": state.broker.publisher_password,
-            "RabbitMQ's cookie": state.broker.cookie,
-        }
-    return broker | {
-        "the administrator's secret key": state.root.secret_key,
-        "the administrator's access key": state.root.access_key,
-        "the student's permanent secret key": state.student.secret_key,
-        "the student's access key": state.token.access_key,
-        "the student's secret key": state.token.secret_key,
-        "the student's token": state.token.token,
-        "PostgreSQL's administrator password": state.passwords.administrator,
-        "PostgreSQL's student password": state.passwords.student,
-        "the proxy's password": state.proxy_password,
+    return {
+        f"{key} {path}": value
+        for key, settings in (lab.state() or State.new([])).servers.items()
+        for path, value in _texts(msgspec.to_builtins(settings))
+        if len(value) > 15
     }
+
+
+def _texts(settings: dict[str, object], above: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from _texts(value, f"{above}{name}.")
+        elif isinstance(value, str) and name not in ("upstream", "expires"):
+            yield f"{above}{name}", value
 
 
 def shown_in(text: str, secrets: dict[str, str]) -> list[str]:

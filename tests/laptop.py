@@ -12,9 +12,9 @@ from pathlib import Path
 
 import psutil
 
-from datalab.environment import apply
-from datalab.strays import is_owned
-from datalab.trust import BUNDLE_VARIABLES
+from datalab.environment import merge
+from datalab.machine.trust import BUNDLE_VARIABLES
+from datalab.machine.variables import is_owned
 
 PROJECT = Path(__file__).resolve().parent.parent
 DEADLINE = 60.0
@@ -22,7 +22,7 @@ OF_THE_COURSE = (
     *("MY_BUCKET", "SCRATCH_BUCKET", "PROJECT_BUCKET", "MY_TOKEN_FILE", "COLLEAGUE_TOKEN_FILE"),
     *("S3_ENDPOINT", "NO_PROXY", "no_proxy"),
 )
-OF_A_MACHINE = ("DATALAB_DIR", "DATALAB_MINIO", "DATALAB_MC", "HTTPS_PROXY", "HTTP_PROXY")
+OF_A_MACHINE = ("DATALAB_DIR", "DATALAB_MINIO", "DATALAB_AWS", "HTTPS_PROXY", "HTTP_PROXY")
 OF_A_MACHINE += ("https_proxy",)
 
 
@@ -33,7 +33,7 @@ def shell(**changes: str | None) -> dict[str, str]:
     absent.add("PYTHONDONTWRITEBYTECODE")  # which makes each command twice as slow
     path = [part for part in os.get_exec_path() if not part.startswith(folder)]
     values: dict[str, str | None] = {"PATH": os.pathsep.join(path), **dict.fromkeys(absent)}
-    return apply({**values, **changes}, os.environ)
+    return merge({**values, **changes}, os.environ)
 
 
 def command(folder: Path, *words: str) -> list[str]:
@@ -99,7 +99,7 @@ def servers(folder: Path) -> list[str]:
 def program(process: psutil.Process) -> str:
     """Name of what a process found by :func:`processes` runs."""
     words = process.info["cmdline"] or [""]
-    if "datalab.issuer" in words:
+    if "--datalab-issuer" in words:
         return "issuer"
     # the first word of the title that a process of PostgreSQL gives itself is a path no more
     return Path(words[0]).name

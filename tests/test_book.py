@@ -35,8 +35,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "book" / "_ext"))
 from site_check import problems  # noqa: E402
 
-from datalab.environment import apply  # noqa: E402
-from datalab.lab import Datalab, temporary  # noqa: E402
+from datalab.environment import merge  # noqa: E402
+from datalab.lab import Datalab  # noqa: E402
+from datalab.temporary import temporary  # noqa: E402
 from tests.lab_secrets import leaks, secrets_of  # noqa: E402
 
 #: The flags of `make book`.
@@ -90,7 +91,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, lab: Datalab) -> Path:
     for path in Path(os.environ["TEST_OUTPUTS"]).glob("*.ipynb"):
         executed = CacheBundleIn(nbformat.read(path, as_version=4), str(path))
         cache.cache_notebook_bundle(executed, check_validity=False)
-    result = build(source, apply(lab.environment(), os.environ))
+    result = build(source, merge(lab.environment(), os.environ))
     assert result.returncode == 0, result.stdout
     return source / "_build" / "html"
 

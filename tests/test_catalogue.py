@@ -23,10 +23,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rasterio.io import MemoryFile
 from rasterio.transform import from_origin
 
-from datalab import rabbitmq
-from datalab.environment import apply
-from datalab.lab import Datalab, temporary
-from datalab.services import is_free
+from datalab.environment import merge
+from datalab.lab import Datalab
+from datalab.process import is_free
+from datalab.servers import rabbitmq
+from datalab.temporary import temporary
 
 PROGRAM = Path(__file__).resolve().parent.parent / "notebooks"
 sys.path.append(str(PROGRAM))
@@ -38,7 +39,7 @@ from catalogue.storage import Storage  # noqa: E402
 COG = {MEDIATYPE: "COG"}
 WRITERS = 6
 needs_broker = pytest.mark.skipif(
-    not rabbitmq.available(),
+    not rabbitmq.RabbitMQ.is_available(),
     reason="RabbitMQ is not on this machine (Debian: the package rabbitmq-server)",
 )
 
@@ -275,8 +276,8 @@ def wait_until(happened: Any, what: str, seconds: float = 60) -> None:
 @contextmanager
 def a_lab_to_break() -> Iterator[tuple[Datalab, Follower]]:
     """A datalab of its own, told of what happens below ``tiles/``, and a follower."""
-    with temporary(broker=True) as lab:
-        environment = apply(lab.environment(), os.environ)
+    with temporary(["rabbitmq"]) as lab:
+        environment = merge(lab.environment(), os.environ)
         s3 = boto3.client(
             "s3",
             endpoint_url=environment["AWS_ENDPOINT_URL"],
@@ -376,11 +377,8 @@ def a_history(seed: int) -> tuple[list[tuple[str, bytes | None, dict]], dict[str
 def test_nothing_is_lost_or_doubled_whatever_is_killed() -> None:
     history, final = a_history(seed=8)
     with a_lab_to_break() as (lab, follower):
-        state = lab.state()
-        servers = lab._servers(state)
-        broker, minio = servers.broker, servers.minio
+        broker, minio = lab.server("rabbitmq"), lab.server("minio")
         waiting = lab.folder / "rabbitmq" / "undelivered"
-        program = minio.server.process().cmdline()[0]
 
         def restart_follower() -> None:
             for _ in range(3):
@@ -390,28 +388,29 @@ def test_nothing_is_lost_or_doubled_whatever_is_killed() -> None:
 
         def start_broker() -> None:
             # a client may have the port for a moment, while no server holds it
-            wait_until(lambda: is_free(state.broker.port), "the broker's port is free")
-            assert broker.start().port == state.broker.port
+            wanted = broker.settings
+            wait_until(lambda: is_free(wanted.port), "the broker's port is free")
+            assert broker.start() == wanted
 
         def start_minio() -> None:
-            wait_until(lambda: is_free(state.port), "MinIO's port is free")
-            ports = minio.start(Path(program), state.port, state.console_port, state.issuer_port)
-            assert ports[0] == state.port
+            wanted = minio.settings
+            wait_until(lambda: is_free(wanted.port), "MinIO's port is free")
+            assert minio.start() == wanted
 
         def restart_broker() -> None:
-            broker.server.stop()
+            broker.stop()
             start_broker()
 
         def kill_broker() -> None:
-            broker.server.process().kill()
+            broker.process.find().kill()
             start_broker()
 
         def restart_minio() -> None:
-            minio.server.stop()
+            minio.stop()
             start_minio()
 
         def kill_minio() -> None:
-            minio.server.process().kill()
+            minio.process.find().kill()
             start_minio()
 
         s3, bucket = follower.storage.s3, follower.storage.bucket

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from datalab.environment import apply
-from datalab.lab import Datalab, temporary
+from datalab.environment import merge
+from datalab.lab import Datalab
+from datalab.temporary import temporary
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "book" / "cheatsheet.md").read_text(encoding="utf-8")
@@ -149,7 +150,7 @@ def session(lab: Datalab, folder: Path, program: str, given: object) -> Any:
         [sys.executable, "-c", program],
         input=json.dumps(given),
         cwd=folder,
-        env=apply(lab.environment(), os.environ),
+        env=merge(lab.environment(), os.environ),
         capture_output=True,
         text=True,
     )

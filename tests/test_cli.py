@@ -14,7 +14,6 @@ from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from socketserver import BaseRequestHandler, TCPServer
-from types import ModuleType
 from typing import Any
 
 import boto3
@@ -24,9 +23,11 @@ import trustme
 from botocore import UNSIGNED
 from botocore.config import Config
 
-from datalab import binaries, issuer, minio, postgres
-from datalab.lab import STATE, Datalab
-from datalab.trust import BUNDLE_VARIABLES
+from datalab.lab import Datalab
+from datalab.machine import binaries
+from datalab.machine.trust import BUNDLE_VARIABLES
+from datalab.servers import base
+from datalab.state import FILE as STATE
 from tests.laptop import (
     PROJECT,
     call,
@@ -74,7 +75,8 @@ def running(furnished: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     subprocess.run(["cp", "-a", furnished, folder], check=True)
     values = json.loads((folder / STATE).read_text())
     # the ports of the original stay free for the tests of ports
-    values |= dict.fromkeys(("port", "console_port", "postgres_port", "issuer_port"), 0)
+    for settings in values["servers"].values():
+        settings |= {name: 0 for name in settings if name.endswith("port")}
     (folder / STATE).write_text(json.dumps(values))
     up(folder)
     yield folder
@@ -314,7 +316,9 @@ print("trusted")
         look = f"{shlex.quote(sys.executable)} -c {shlex.quote(code)}"
         mine = shlex.join(command(lab))
         # the second half is what a student does in a terminal of `make lab`
-        script = f"{look} && {mine} down && {mine} up && {look} && {mine} run -- {look} && mc ls s3"
+        script = (
+            f"{look} && {mine} down && {mine} up && {look} && {mine} run -- {look} && aws s3 ls"
+        )
         env = shell(SSL_CERT_FILE=str(tmp_path / "company.pem"))
         up(lab, env)
         done = call(lab, "run", "--", "sh", "-c", script, env=env)
@@ -333,7 +337,7 @@ def test_duckdb_finds_httpfs_in_an_empty_home(lab: Path, tmp_path: Path) -> None
     code += "c.sql('INSTALL httpfs'); c.sql('LOAD httpfs'); print('loaded')"
     # pip, Go and DuckDB would go through this proxy, which is not there
     env = shell(HOME=str(home), HTTPS_PROXY="http://127.0.0.1:9", HTTP_PROXY="http://127.0.0.1:9")
-    env |= {f"DATALAB_{name.upper()}": str(path) for name, path in binaries.find_all().items()}
+    env["DATALAB_MINIO"] = str(binaries.find_minio())
     up(lab, env)
     done = call(lab, "run", "--", "python", "-c", code, env=env)
     assert done.stdout == "loaded\n", done.stderr
@@ -345,7 +349,6 @@ def test_stray_variables_do_not_keep_it_from_starting(fresh: Path) -> None:
         AWS_ENDPOINT_URL_S3="https://127.0.0.1:9",
         PGSERVICE="work",
         PGOPTIONS="-c nonsense=1",
-        MC_INSECURE="maybe",
         MINIO_VOLUMES="/nonexistent",
         HTTPS_PROXY="http://127.0.0.1:9",
         LC_ALL="xx_XX.UTF-8",
@@ -460,7 +463,7 @@ def test_run_that_is_killed_leaves_nothing(fresh: Path, room: Path) -> None:
         }
         assert shared or sys.platform != "linux"
         run.kill()
-        wait_until(lambda: not processes(room), "the caretaker and the servers are gone")
+        wait_until(lambda: not processes(room), "the cleaning process and the servers are gone")
         assert list(room.iterdir()) == []
         assert not [path for path in shared if path.exists()]
     finally:
@@ -571,15 +574,13 @@ def test_a_first_start_that_was_killed_is_completed_by_the_next(fresh: Path) -> 
 def test_an_issuer_that_has_to_move_takes_the_store_along(lab: Path) -> None:
     before = up(lab)
     store(before)
-    known = Datalab(lab).state()
-    assert known is not None
+    issuer, minio = ports(lab)["issuer"], ports(lab)["minio"]
     kill(lab, "issuer")
-    with owner_of(known.issuer_port):
+    with owner_of(issuer[0]):
         assert logs_in(up(lab))
     assert stored(variables(lab))
-    moved = Datalab(lab).state()
-    assert moved is not None
-    assert (moved.issuer_port != known.issuer_port, moved.port) == (True, known.port)
+    assert ports(lab)["issuer"] != issuer
+    assert ports(lab)["minio"] == minio
 
 
 def test_an_issuer_whose_folder_is_gone_ends(lab: Path) -> None:
@@ -592,6 +593,13 @@ def test_an_issuer_whose_folder_is_gone_ends(lab: Path) -> None:
         wait_until(lambda: not issuer.is_running(), "the issuer has ended")
     finally:
         lab.with_name("elsewhere").rename(lab)
+
+
+def ports(folder: Path) -> dict[str, list[int]]:
+    """The ports of each server, by its key."""
+    return {
+        server.key: list(server.settings.ports().values()) for server in Datalab(folder).servers()
+    }
 
 
 @contextmanager
@@ -608,40 +616,34 @@ class Other(TCPServer):
 
 
 def test_a_port_taken_while_it_was_stopped_is_left_to_its_owner(lab: Path) -> None:
-    known = Datalab(lab).state()
-    assert known is not None
-    ports = (known.port, known.console_port, known.postgres_port, known.issuer_port)
+    taken = ports(lab)
     with ExitStack() as owners:
-        for port in ports:
+        for port in [port for each in taken.values() for port in each]:
             owners.enter_context(owner_of(port))
         env = up(lab)
         assert only_samples(env)
         assert logs_in(env)
-    assert env["AWS_S3_ENDPOINT"] != f"127.0.0.1:{known.port}"
-    assert env["PGPORT"] != str(known.postgres_port)
+    assert all(set(each).isdisjoint(taken[key]) for key, each in ports(lab).items())
 
 
-@pytest.mark.parametrize("module", [minio, postgres, issuer])
+@pytest.mark.parametrize("key", ["minio", "postgres", "issuer"])
 def test_a_port_taken_between_choice_and_start_is_left_to_its_owner(
-    lab: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType
+    lab: Path, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
-    known = Datalab(lab).state()
-    assert known is not None
-    ports = {minio: known.port, postgres: known.postgres_port, issuer: known.issuer_port}
-    port = ports[module]
+    port = ports(lab)[key][0]
     asked: list[int] = []
 
     def is_free(number: int) -> bool:
         asked.append(number)
-        return asked.count(number) == 1  # and a moment later the owner has it
+        # and a moment later the owner has it
+        return asked.count(number) == 1 if number == port else True
 
-    monkeypatch.setattr(module, "is_free", is_free)
+    monkeypatch.setattr(base, "is_free", is_free)
     with owner_of(port):
         assert Datalab(lab).up()
         assert asked.count(port) == 2
-        running = Datalab(lab).running()
-    assert None not in running.values()
-    assert f"127.0.0.1:{port}" not in running.values()
+        assert all(Datalab(lab).running().values())
+    assert ports(lab)[key][0] != port
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
@@ -681,7 +683,7 @@ def test_a_folder_of_another_version_is_refused_and_untouched(
     if part == "format":
         values["format"] = 999
     if part == "shortened":
-        del values["root"]
+        del values["servers"]
     text = json.dumps(values)
     (folder / STATE).write_text(text if part != "broken" else text[:100])
     (folder / "postgres" / "PG_VERSION").write_text("17\n" if part == "postgres" else "18\n")

@@ -14,7 +14,6 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -29,10 +28,10 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from psycopg import sql
 
-from datalab import issuer, postgres
-from datalab.lab import Datalab, State
-from datalab.minio import Minio
-from datalab.samples_earth import GLODAP_KEY, ISD_KEY
+from datalab.lab import Datalab
+from datalab.samples.earth import GLODAP_KEY, ISD_KEY
+from datalab.servers import issuer, issuer_process, postgres
+from tests.lab_secrets import secrets_of, shown_in
 from tests.laptop import PROJECT, call, processes, program, shell
 
 FOLDER = Path(os.environ.get("TEST_DATALAB", "no datalab"))
@@ -57,10 +56,8 @@ def s3() -> Any:
 
 
 @pytest.fixture
-def state() -> State:
-    state = Datalab(FOLDER).state()
-    assert state is not None
-    return state
+def lab() -> Datalab:
+    return Datalab(FOLDER)
 
 
 def refusal(call: Any, **arguments: Any) -> int:
@@ -83,7 +80,7 @@ def test_variables_have_the_names_and_forms_of_a_service() -> None:
     assert env["AWS_WORKING_DIRECTORY_PATH"] == ""
     keys = [env[f"AWS_{name}"] for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN")]
     assert all(keys)
-    assert env["MC_HOST_s3"] == f"https://{':'.join(keys)}@{host}"
+    assert not [name for name in env if name.startswith("MC_")]
     assert env["MY_BUCKET"] == "student"
     assert env["SCRATCH_BUCKET"] == "student-scratch"
     assert env["PROJECT_BUCKET"] == "projet-village"
@@ -106,13 +103,12 @@ def test_the_token_is_a_real_one_for_seven_days() -> None:
     assert refusal(without.client("s3").list_buckets) == 403
 
 
-def test_the_keys_are_a_students_not_an_administrators(state: State) -> None:
-    for words in (["info", "s3"], ["user", "list", "s3"], ["policy", "list", "s3"]):
-        done = subprocess.run(["mc", "admin", *words], capture_output=True, text=True)
-        assert done.returncode != 0
-        assert "Access Denied" in done.stdout + done.stderr
+def test_the_keys_are_a_students_not_an_administrators(lab: Datalab, s3: Any) -> None:
+    assert refusal(s3.create_bucket, Bucket="a-bucket-of-mine") == 403
+    assert refusal(s3.put_bucket_policy, Bucket="donnees-insee", Policy="{}") == 403
     given = "\n".join(os.environ.values())
-    secrets = (state.root.secret_key, state.student.secret_key, state.passwords.administrator)
+    store, database = lab.store().settings, lab.server("postgres").settings
+    secrets = (store.root.secret_key, store.student.secret_key, database.administrator)
     assert not [secret for secret in secrets if secret in given]
 
 
@@ -124,7 +120,6 @@ def test_variables_of_the_users_shell_do_not_lead_elsewhere() -> None:
         "PGSERVICE": "work",
         "PGOPTIONS": "-c nonsense=1",
         "MC_HOST_s3": "https://a:b@127.0.0.1:9",
-        "MC_INSECURE": "1",
     }
     code = (
         "import boto3, json, os, psycopg; psycopg.connect().close();"
@@ -134,15 +129,15 @@ def test_variables_of_the_users_shell_do_not_lead_elsewhere() -> None:
     assert done.returncode == 0, done.stderr
     bucket, *names = json.loads(done.stdout)
     assert bucket == "donnees-insee"
-    assert not (strays.keys() - {"MC_HOST_s3"}) & set(names)
+    assert not strays.keys() & set(names)
 
 
-def test_mc_and_the_programs_of_this_python_come_first_on_the_path(tmp_path: Path) -> None:
-    other = tmp_path / "mc"
+def test_aws_and_the_programs_of_this_python_come_first_on_the_path(tmp_path: Path) -> None:
+    other = tmp_path / "aws"
     other.write_text("#!/bin/sh\nexit 9\n")
     other.chmod(0o755)
     env = shell(PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    done = call(FOLDER, "run", "--", "mc", "ls", "s3", env=env)
+    done = call(FOLDER, "run", "--", "aws", "s3", "ls", env=env)
     assert done.returncode == 0, done.stderr
     assert "donnees-insee" in done.stdout
     done = call(FOLDER, "run", "--", "python", "-c", "import sys; print(sys.prefix)", env=env)
@@ -204,7 +199,7 @@ con.execute(
     SECRET '{os.environ["AWS_SECRET_ACCESS_KEY"]}', URL_STYLE 'path',
     SESSION_TOKEN '{os.environ["AWS_SESSION_TOKEN"]}', ENDPOINT '{endpoint[8:]}')'''
 )
-text = con.sql(f"SELECT content FROM read_text('{uri}')").fetchone()[0]
+text = con.execute(f"SELECT content FROM read_text('{uri}')").fetchone()[0]
 """,
     "requests": """
 import requests
@@ -223,9 +218,9 @@ text = urllib.request.urlopen(url).read().decode()
 import pyogrio
 text = pyogrio.read_dataframe("/vsis3/" + path).to_csv(index=False)
 """,
-    "mc": """
+    "aws": """
 import subprocess
-text = subprocess.check_output(["mc", "cat", "s3/" + path], text=True)
+text = subprocess.check_output(["aws", "s3", "cp", uri, "-"], text=True)
 """,
     "curl": """
 import subprocess
@@ -412,8 +407,8 @@ def test_keys_may_be_asked_for_with_fewer_rights() -> None:
     assert refusal(s3.list_objects_v2, Bucket="projet-village") == 403
 
 
-def test_tokens_of_another_issuer_or_for_somebody_else_are_refused(state: State) -> None:
-    stranger = issuer.Signer(issuer.address(state.issuer_port))  # the same name, another key
+def test_tokens_of_another_issuer_or_for_somebody_else_are_refused(lab: Datalab) -> None:
+    stranger = issuer_process.Signer(lab.server("issuer").url)  # the same name, another key
     proof = Path(os.environ["COLLEAGUE_TOKEN_FILE"]).read_text()
     head, body, signature = proof.split(".")
     claims = json.loads(base64.urlsafe_b64decode(body + "=="))
@@ -433,8 +428,8 @@ def test_identity_tokens_are_for_the_user_of_the_lab_only() -> None:
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_the_issuer_shows_its_public_key_and_nothing_else(state: State) -> None:
-    address = issuer.address(state.issuer_port)
+def test_the_issuer_shows_its_public_key_and_nothing_else(lab: Datalab) -> None:
+    address = lab.server("issuer").url
     said = requests.get(address + issuer.DISCOVERY, timeout=10).json()
     assert said["issuer"] == address
     (key,) = requests.get(said["jwks_uri"], timeout=10).json()["keys"]
@@ -445,9 +440,9 @@ def test_the_issuer_shows_its_public_key_and_nothing_else(state: State) -> None:
 
 
 @pytest.fixture
-def strangers_bucket(state: State) -> Iterator[str]:
+def strangers_bucket(lab: Datalab) -> Iterator[str]:
     """A bucket that nobody spoke of when the rights were made."""
-    root = Minio(FOLDER, state.root).client("s3", state.port, state.root)
+    root = lab.store().client("s3", lab.store().settings.root)
     name = f"stranger-{uuid.uuid4().hex[:8]}"
     root.create_bucket(Bucket=name)
     keys = ("diffusion/open.txt", "closed.txt", "diffusion-not/closed.txt")
@@ -526,58 +521,45 @@ def test_the_servers_listen_on_this_machine_only() -> None:
     assert {address for _, address in listening} <= {"127.0.0.1", "::1"}
 
 
-def secrets_of(state: State) -> list[str]:
-    assert state.token is not None
-    values = (
-        *(state.root.access_key, state.root.secret_key, state.student.secret_key),
-        *(state.token.secret_key, state.token.token, *astuple(state.passwords)),
-        state.proxy_password,
-    )
-    assert all(len(value) > 15 for value in values)
-    return list(values)
-
-
-def test_other_users_see_no_file_that_holds_a_secret(state: State) -> None:
+def test_other_users_see_no_file_that_holds_a_secret(lab: Datalab) -> None:
     assert stat.S_IMODE(FOLDER.stat().st_mode) == 0o700
     holders = set()
     for path in FOLDER.iterdir():
-        files = path.rglob("*") if path.name in ("certs", "mc", "logs", "bin") else [path]
+        files = path.rglob("*") if path.name in ("certs", "logs", "bin") else [path]
         for file in files:
             if file.is_file() and not file.is_symlink():
                 text = file.read_text(errors="replace")
-                if "PRIVATE KEY" in text or any(secret in text for secret in secrets_of(state)):
+                if "PRIVATE KEY" in text or shown_in(text, secrets_of(lab)):
                     assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
                     holders.add(file.name)
     assert holders == {"datalab.json", "private.key", "internet.pem"}
 
 
-def test_no_secret_stands_in_a_log(state: State) -> None:
+def test_no_secret_stands_in_a_log(lab: Datalab) -> None:
     logs = list((FOLDER / "logs").iterdir())
-    servers = {"internet", "issuer", "minio", "postgres"} | (
-        {"rabbitmq"} if state.broker else set()
-    )
-    assert {log.stem for log in logs} == servers
+    assert {log.stem for log in logs} == {server.key for server in lab.servers()}
     text = "".join(log.read_text(errors="replace") for log in logs)
     assert "ready to accept connections" in text
-    assert not [secret for secret in secrets_of(state) if secret in text]
+    assert not [secret for secret in secrets_of(lab).values() if secret in text]
 
 
 @pytest.mark.parametrize("words", ["up", "status"])
-def test_no_secret_is_printed(state: State, words: str) -> None:
+def test_no_secret_is_printed(lab: Datalab, words: str) -> None:
     done = call(FOLDER, words)
     assert done.returncode == 0, done.stderr
-    assert f"https://127.0.0.1:{state.port}" in done.stdout
-    assert f"https://127.0.0.1:{state.console_port}" in done.stdout
+    for port in lab.store().settings.ports().values():
+        assert f"https://127.0.0.1:{port}" in done.stdout
     assert "student" in done.stdout
-    assert not [secret for secret in secrets_of(state) if secret in done.stdout + done.stderr]
+    said = done.stdout + done.stderr
+    assert not [secret for secret in secrets_of(lab).values() if secret in said]
 
 
-def test_no_secret_stands_in_the_arguments_of_a_process(state: State) -> None:
+def test_no_secret_stands_in_the_arguments_of_a_process(lab: Datalab) -> None:
     running = processes(FOLDER)
     arguments = "\n".join("\0".join(process.cmdline()) for process in running)
     assert "minio" in arguments
     assert "postgres" in arguments
-    assert not [secret for secret in secrets_of(state) if secret in arguments]
+    assert not [secret for secret in secrets_of(lab).values() if secret in arguments]
 
 
 def test_git_does_not_see_the_folder_in_the_checkout() -> None:

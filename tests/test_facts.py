@@ -16,9 +16,9 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 LOCKS = {
     "requirements.txt": PROJECT["project"]["dependencies"],
-    "datalab/go-toolchain.txt": PROJECT["dependency-groups"]["go"],
-    "datalab/aws-cli.txt": PROJECT["dependency-groups"]["aws"],
-    "datalab/seaweedfs.txt": PROJECT["dependency-groups"]["seaweedfs"],
+    "datalab/machine/go-toolchain.txt": PROJECT["dependency-groups"]["go"],
+    "datalab/machine/aws-cli.txt": PROJECT["dependency-groups"]["aws"],
+    "datalab/machine/seaweedfs.txt": PROJECT["dependency-groups"]["seaweedfs"],
     "tests/platform-packages.txt": PROJECT["dependency-groups"]["platform"],
 }
 

@@ -26,8 +26,10 @@ import requests
 import trustme
 from shapely import Point
 
-from datalab import ademe, internet, outlines, trust
-from datalab.internet import HOSTS, Internet
+from datalab.local_sites import ademe, outlines
+from datalab.machine import trust
+from datalab.servers import internet
+from datalab.servers.internet import HOSTS, Internet, InternetSettings
 from tests.laptop import PROJECT, call, clear, processes, shell, wait_until
 
 pytestmark = pytest.mark.xdist_group("internet")
@@ -42,15 +44,18 @@ class Site:
     """A server of local answers, and a browser's view of it."""
 
     server: Internet
-    port: int
+
+    @property
+    def port(self) -> int:
+        return self.server.settings.port
 
     @property
     def proxy(self) -> str:
-        return self.server.url(self.port)
+        return self.server.url
 
     @property
     def bundle(self) -> str:
-        return str(self.server.server.folder / "certs" / "bundle.pem")
+        return str(self.server.folder / "certs" / "bundle.pem")
 
     def get(self, url: str = LINES, **options: object) -> requests.Response:
         with requests.Session() as session:
@@ -79,13 +84,16 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
         folder = tmp_path_factory.mktemp("internet")
         shutil.copytree(certificates, folder / "certs")
         (folder / "logs").mkdir()
-        server = Internet(folder, f"password-{len(running)}", upstream)
+        settings = InternetSettings(password=f"password-{len(running)}", upstream=upstream)
+        server = Internet(folder, {Internet.key: settings})
+        server.options = options
         running.append(server)
-        return Site(server, server.start(0, *options))
+        server.start()
+        return Site(server)
 
     yield begin
     for server in running:
-        server.server.stop()
+        server.stop()
 
 
 @pytest.fixture(scope="module")
@@ -377,7 +385,8 @@ def tunnel(
     """Ask for a tunnel; OSError with the proxy's status line if there is none."""
     context = ssl.create_default_context(cafile=site.bundle)
     connection = http.client.HTTPSConnection("127.0.0.1", site.port, timeout=20, context=context)
-    known = base64.b64encode(f"datalab:{password or site.server.password}".encode()).decode()
+    password = password or site.server.settings.password
+    known = base64.b64encode(f"datalab:{password}".encode()).decode()
     connection.set_tunnel(host, port, {"Proxy-Authorization": f"Basic {known}"})
     connection.connect()
     return connection
@@ -536,7 +545,7 @@ def total_through(folder: Path) -> str:
 
 def test_the_datalab_without_it_is_seen_and_repaired(lab: Path) -> None:
     before = variables(lab)
-    (process,) = [p for p in processes(lab) if "datalab.internet_server" in p.cmdline()]
+    (process,) = [p for p in processes(lab) if "datalab.local_sites" in p.cmdline()]
     process.kill()
     wait_until(lambda: not process.is_running() or process.status() == "zombie", "it is dead")
     done = call(lab, "status")

@@ -11,12 +11,13 @@ import pika
 import psutil
 import pytest
 
-from datalab import rabbitmq
 from datalab.lab import Datalab
+from datalab.servers import rabbitmq
+from datalab.state import State
 from tests.laptop import call, clear, processes, shell
 
 needs_broker = pytest.mark.skipif(
-    not rabbitmq.available(),
+    not rabbitmq.RabbitMQ.is_available(),
     reason="RabbitMQ is not on this machine (Debian: the package rabbitmq-server)",
 )
 
@@ -25,8 +26,13 @@ needs_broker = pytest.mark.skipif(
 def folder(tmp_path: Path) -> Iterator[Path]:
     place = tmp_path / "a lab"  # folders of users have spaces in their names
     yield place
-    rabbitmq.server(place).stop()
+    node(place).stop()
     clear(place)
+
+
+def node(folder: Path) -> rabbitmq.RabbitMQ:
+    """The broker of a datalab, found by its folder alone."""
+    return rabbitmq.RabbitMQ(folder, State.new(["rabbitmq"]).servers)
 
 
 def mappers(folder: Path) -> list[psutil.Process]:
@@ -46,10 +52,10 @@ def test_a_private_broker_comes_and_goes_with_the_datalab(folder: Path) -> None:
     assert call(folder, "up", "--with", "rabbitmq").returncode == 0
     assert "RabbitMQ     127.0.0.1:" in call(folder, "status").stdout
 
-    node = rabbitmq.server(folder).process()
-    assert node is not None
+    running = node(folder).process.find()
+    assert running is not None
     (mapper,) = mappers(folder)
-    for process in (node, mapper):
+    for process in (running, mapper):
         listening = [c for c in process.net_connections() if c.status == psutil.CONN_LISTEN]
         assert listening
         assert {c.laddr.ip for c in listening} <= {"127.0.0.1", "::1"}
@@ -64,8 +70,8 @@ def test_a_private_broker_comes_and_goes_with_the_datalab(folder: Path) -> None:
         assert file.is_dir() or not file.stat().st_mode & 0o077 or file.name == "none.plugins", file
     assert not (folder.stat().st_mode & 0o077)
 
-    node.kill()
-    node.wait(10)
+    running.kill()
+    running.wait(10)
     status = call(folder, "status")
     assert status.returncode == 1
     assert "RabbitMQ     does not run" in status.stdout
@@ -85,19 +91,16 @@ def test_a_running_datalab_gets_a_broker_when_asked(folder: Path) -> None:
     assert "up --with rabbitmq" in refused.stderr
     assert call(folder, "up", "--with", "rabbitmq").returncode == 0
     assert call(folder, "run", "--with", "rabbitmq", "--", "true").returncode == 0
-    state = Datalab(folder).state()
-    assert state is not None and state.broker is not None
-    old = state.broker.student_password
+    old = Datalab(folder).server("rabbitmq").settings.student_password
     assert call(folder, "reset", "--yes").returncode == 0
-    state = Datalab(folder).state()
-    assert state is not None and state.broker is not None
-    assert state.broker.student_password != old
+    assert Datalab(folder).server("rabbitmq").settings.student_password != old
     pika.BlockingConnection(pika.URLParameters(amqp_url(folder))).close()
 
 
 def test_without_rabbitmq_the_message_names_the_package(folder: Path) -> None:
     program = (
-        "import sys; from datalab import rabbitmq, cli; rabbitmq.SYSTEM_FOLDERS = ();"
+        "import sys; from datalab import cli; from datalab.servers import rabbitmq;"
+        "rabbitmq.SYSTEM_FOLDERS = ();"
         f"sys.exit(cli.main(['--dir', {str(folder)!r}, 'up', '--with', 'rabbitmq']))"
     )
     others = [p for p in os.get_exec_path() if not (Path(p) / "rabbitmq-server").exists()]

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 import pytest
 from pyarrow import csv
 
-import datalab.samples_earth
-from datalab.samples_earth import (
+import datalab.samples.earth
+from datalab.samples.earth import (
     GLODAP_COLUMNS,
     GLODAP_KEY,
     GLODAP_ROWS,
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.xdist_group("samples")  # on one worker: the data are m
 SHA256 = "d5046c291d40d37073955bc959a482b5cd0f40abb6c478137e548851a7f0858f"
 DIGEST = """
 import hashlib, io, zipfile
-from datalab.samples_earth import samples_earth
+from datalab.samples.earth import samples_earth
 total = hashlib.sha256()
 for sample in samples_earth():
     content = sample.content
@@ -226,7 +226,7 @@ def test_the_bytes_are_the_same_in_another_process_and_as_recorded():
         text=True,
         check=True,
         timeout=60,
-        cwd=Path(datalab.samples_earth.__file__).parents[1],
+        cwd=Path(datalab.samples.earth.__file__).parents[2],
         env=os.environ | {"PYTHONHASHSEED": "7"},  # the order of a set must not show
     )
     assert run.stdout.strip() == SHA256

@@ -16,8 +16,9 @@ from botocore.exceptions import ClientError
 from nbclient import NotebookClient
 
 from datalab import service
-from datalab.environment import apply
-from datalab.lab import SERVICE, Datalab
+from datalab.environment import merge
+from datalab.lab import Datalab
+from datalab.state import SERVICE
 from tests import service as services
 from tests.test_exercises import write_all
 
@@ -27,7 +28,7 @@ NOTEBOOKS = sorted(ROOT.glob("notebooks/*.ipynb"))
 
 def environment(with_postgresql: bool = False) -> dict[str, str]:
     lab = Datalab(Path(os.environ["TEST_DATALAB"]))
-    return apply(lab.environment(SERVICE, with_postgresql), os.environ)
+    return merge(lab.environment(SERVICE, with_postgresql), os.environ)
 
 
 # -- what it has ----------------------------------------------------------------------

@@ -12,7 +12,8 @@ import pytest
 from nbclient import NotebookClient
 
 from datalab.lab import Datalab
-from datalab.minio import STUDENT, Keys, Minio, policy
+from datalab.servers.rights import STUDENT, policy
+from datalab.servers.store import Keys
 from tests.service import administrator, left_behind, service
 from tests.test_exercises import proof, write_all
 
@@ -70,10 +71,9 @@ def with_keys(keys: Keys) -> dict[str, str]:
 
 
 def test_versions_are_kept_in_a_new_bucket_where_one_may_be_made(tmp_path: Path) -> None:
-    state = Datalab(Path(os.environ["TEST_DATALAB"])).state()
-    assert state is not None
+    root = Datalab(Path(os.environ["TEST_DATALAB"])).store().settings.root
     before = versioning()
-    said = run(section("versions", 4), with_keys(state.root), tmp_path)
+    said = run(section("versions", 4), with_keys(root), tmp_path)
     assert said["versions-none"] == "'Enabled'"
     assert "what was deleted is back" in said["exercise-4-check"]
     assert "student-05-versions/05-sharing" in said["clean"]
@@ -112,13 +112,11 @@ def test_only_a_yes_turns_versioning_on_in_the_own_bucket(
 
 
 def test_where_nobody_may_write_a_policy_it_says_so_and_opens_nothing(tmp_path: Path) -> None:
-    lab = Datalab(Path(os.environ["TEST_DATALAB"]))
-    state = lab.state()
-    assert state is not None
+    store = Datalab(Path(os.environ["TEST_DATALAB"])).store()
     rights = policy(STUDENT, buckets=[STUDENT])
     refused = {"Effect": "Deny", "Action": ["s3:PutBucketPolicy"], "Resource": ["arn:aws:s3:::*"]}
     rights["Statement"].append(refused)
-    keys = Minio(lab.folder, state.root).token(state.port, state.student, rights=rights)
+    keys = store.token(rights=rights)
     said = run(section("policy", 2), with_keys(keys), tmp_path)
     for cell in ("policy-put", "policy-open", "exercise-2-setup"):
         assert said[cell].startswith("Refused: ")

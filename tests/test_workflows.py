@@ -14,8 +14,8 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from datalab.binaries import cache_folder, find_go
 from datalab.errors import DatalabError
+from datalab.machine.binaries import cache_folder, find_go
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -40,7 +40,7 @@ def actionlint() -> Path:
 
 def _build(folder: Path) -> Path:
     try:
-        go = find_go(folder, [])
+        go = find_go(folder)
     except DatalabError as error:
         pytest.skip(f"no actionlint and no Go to build it with: {error}")
     done = subprocess.run(
@@ -123,7 +123,7 @@ def test_the_cache_of_minio_is_where_it_is_built_and_follows_its_versions() -> N
     assert len(kept) == 2
     for cache in kept:
         assert cache["path"] == "~/.cache/data-in-the-cloud"
-        assert "hashFiles('datalab/binaries.py')" in cache["key"]
+        assert "hashFiles('datalab/machine/binaries.py')" in cache["key"]
 
 
 REAL = "https://github.com/example/course"

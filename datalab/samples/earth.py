@@ -5,7 +5,7 @@ Integrated Surface Database, and a Merged Master File as GLODAP publishes it, wi
 rows. What is real: column names, codes, units, the place of the station, and roughly
 where research ships go. Every measurement is drawn from a fixed seed.
 
-As in :mod:`datalab.samples`, the same values come out on every machine: nothing is used
+As in :mod:`datalab.samples.insee`, the same values come out on every machine: nothing is used
 but integers, uniform draws, ``+ - * /`` and the square root, and numbers are rounded
 before they are written. Numbers are written as positions in a list of texts, which is
 four times as fast as formatting each of them.
@@ -22,7 +22,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import csv
 
-from datalab.samples import Floats, Ints, Sample, _coded, _texts
+from datalab.samples.columns import Floats, Ints, Sample, coded_column, text_column
 
 Bools = npt.NDArray[np.bool_]
 
@@ -140,17 +140,17 @@ def _isd() -> bytes:
         "QUALITY_CONTROL": "V020",
     }
     columns: dict[str, Any] = {
-        name: _coded(np.zeros(count, np.int64), [value]) for name, value in constants.items()
+        name: coded_column(np.zeros(count, np.int64), [value]) for name, value in constants.items()
     }
     columns |= {
-        "DATE": _coded(moment, dates),
-        "REPORT_TYPE": _coded(kind, ["FM-12", "FM-15"]),
+        "DATE": coded_column(moment, dates),
+        "REPORT_TYPE": coded_column(kind, ["FM-12", "FM-15"]),
         "WND": _packed(
             [f"{d:03},1,N,{s:04},1" for d in range(0, 361, 10) for s in range(66)],
             direction // 10 * 66 + speed,
         ),
-        "CIG": _coded(kind, ["99999,9,9,N", "22000,1,9,N"]),
-        "VIS": _coded(
+        "CIG": coded_column(kind, ["99999,9,9,N", "22000,1,9,N"]),
+        "VIS": coded_column(
             draws.integers(0, 3, count), ["010000,1,9,9", "008000,1,9,9", "999999,9,9,9"]
         ),
         "TMP": _signed(air, code, silent),
@@ -167,12 +167,12 @@ def _isd() -> bytes:
             ["", *(f"{p},1,99999,9" for p in range(9_000, 11_000))],
             np.where(is_metar, pressure // 10 * 10 - 8_999, 0),
         ),
-        "REM": _coded(
+        "REM": coded_column(
             is_metar, ["SYN07149 made up, for a course", "MET LFPO made up, for a course"]
         ),
     }
     for name in ("AY1", "GA1", "GF1", "KA1", "MD1", "MW1", "OC1", "EQD"):
-        columns[name] = _coded(np.zeros(count, np.int64), [""])
+        columns[name] = coded_column(np.zeros(count, np.int64), [""])
     table = pa.table({name: columns[name] for name in ISD_COLUMNS.split()})
     return _written(table, "all_valid", "all_valid")
 
@@ -213,7 +213,7 @@ def _slow(draws: np.random.Generator, steps: int, size: float) -> Floats:
 
 
 def _packed(texts: list[str], positions: npt.NDArray[np.integer[Any]]) -> pa.Array:
-    return _coded(positions, texts)
+    return coded_column(positions, texts)
 
 
 def _signed(tenths: Ints, code: npt.NDArray[np.str_], silent: Bools) -> pa.Array:
@@ -222,7 +222,7 @@ def _signed(tenths: Ints, code: npt.NDArray[np.str_], silent: Bools) -> pa.Array
     texts = [f"{t:+05},{c}" for t in range(-500, 1_000) for c in codes]
     of_code = np.searchsorted(codes, np.where(silent, "1", code))
     position = (np.clip(tenths, -500, 999) + 500) * len(codes) + of_code
-    return _coded(np.where(silent, len(texts), position), [*texts, "+9999,9"])
+    return coded_column(np.where(silent, len(texts), position), [*texts, "+9999,9"])
 
 
 # --- GLODAP ---------------------------------------------------------------------------
@@ -361,7 +361,7 @@ def _numbers(
     ).cast(pa.string())
     positions = whole - low
     if missing is not None:
-        texts = pa.concat_arrays([texts.slice(0, len(texts) - 1), _texts(["-9999"])])
+        texts = pa.concat_arrays([texts.slice(0, len(texts) - 1), text_column(["-9999"])])
         positions[missing] = len(texts) - 1
     positions = np.ascontiguousarray(positions, dtype=np.int32)
     whole_positions = pa.Array.from_buffers(
@@ -425,11 +425,11 @@ def _glodap() -> bytes:
 
     when = _calendar(stations)
     columns: dict[str, Any] = {
-        "G2expocode": _coded(cruise, _expocodes(int(cruise[-1]) + 1)),
+        "G2expocode": coded_column(cruise, _expocodes(int(cruise[-1]) + 1)),
         "G2cruise": _numbers(cruise + 1.0, 0),
         "G2station": _numbers(stations.number[row] * 1.0, 0),
         "G2region": _numbers(stations.region[row] * 1.0, 0),
-        "G2cast": _coded(nothing, ["1"]),
+        "G2cast": coded_column(nothing, ["1"]),
         **{name: _numbers(values[row] * 1.0, 0) for name, values in when.items()},
         "G2latitude": _numbers(latitude, 3),
         "G2longitude": _numbers(stations.longitude[row] / 1000.0, 3),
@@ -470,11 +470,13 @@ def _glodap() -> bytes:
     # From the first tracer on nothing was measured: one text for all, put in at the end.
     first, last = GLODAP_COLUMNS.index("G2cfc11"), GLODAP_COLUMNS.index("G2doi")
     names = GLODAP_COLUMNS[:first]
-    absent = {name: _coded(nothing, [_missing(name)]) for name in names if name not in columns}
+    absent = {
+        name: coded_column(nothing, [_missing(name)]) for name in names if name not in columns
+    }
     tracers = ",".join(map(_missing, GLODAP_COLUMNS[first:last]))
     body = pa.table({name: {**columns, **absent}[name] for name in names})
     dois = [f"~https://doi.org/10.5555/made-up-{number}" for number in range(1, cruise[-1] + 2)]
-    body = body.append_column("G2doi", _coded(cruise, dois))
+    body = body.append_column("G2doi", coded_column(cruise, dois))
     lines = _written(body, "none", "none", include_header=False)
     return ",".join(GLODAP_COLUMNS).encode() + b"\n" + lines.replace(b"~", tracers.encode() + b",")
 
@@ -487,7 +489,7 @@ def _missing(name: str) -> str:
 
 
 def _flag(missing: Bools, present: str, absent: str = "9") -> pa.Array:
-    return _coded(missing.astype(np.int32), [present, absent])
+    return coded_column(missing.astype(np.int32), [present, absent])
 
 
 def _years(cruises: int) -> list[int]:

@@ -1,6 +1,6 @@
-"""Start a server in the background, wait until it answers, find it again, stop it.
+"""Start a process in the background, wait until it is ready, find it again, stop it.
 
-A server is recognised by its command line, which names the folder that it keeps its
+A process is recognised by its command line, which names the folder that it keeps its
 data in, so there is no file of process numbers that a crash could leave wrong.
 """
 
@@ -27,22 +27,20 @@ PAUSE = 0.2  # seconds between two attempts
 Ports = TypeVar("Ports")
 
 
-class ServerExited(Exception):
-    """The server ended before it answered; the text is the end of its log."""
+class Exited(Exception):
+    """The process ended before it was ready; the text is the end of its log."""
 
 
 @dataclass(frozen=True)
-class Server:
-    """One background server of a datalab.
+class Process:
+    """One background process of a datalab.
 
     Parameters
     ----------
     name
         As shown to the user.
-    folder
-        Its data.
     mark
-        Arguments that stand in this order in its command line and, unlike the folder
+        Arguments that stand in this order in its command line and, unlike a folder
         alone (``du -sh FOLDER``), in that of no other program.
     log
         File for what it prints; begun anew at each start.
@@ -51,13 +49,12 @@ class Server:
     """
 
     name: str
-    folder: Path
     mark: tuple[str, str]
     log: Path
     stop_signal: signal.Signals = signal.SIGTERM
 
-    def process(self) -> psutil.Process | None:
-        """The running server, or None."""
+    def find(self) -> psutil.Process | None:
+        """The running process, or None."""
         for process in psutil.process_iter(["cmdline", "status"]):
             if process.info["status"] == psutil.STATUS_ZOMBIE:
                 continue
@@ -70,12 +67,13 @@ class Server:
         command: Sequence[str],
         ready: Callable[[], bool],
         environment: Mapping[str, str] | None = None,
+        folder: Path = Path("/"),
     ) -> None:
-        """Start ``command`` detached from this terminal and wait until ``ready()``.
+        """Start ``command`` detached from this terminal, in ``folder``, and wait until ``ready()``.
 
         Raises
         ------
-        ServerExited
+        Exited
             It ended by itself.
         DatalabError
             It runs but did not answer within ``START_SECONDS``; it was stopped.
@@ -89,13 +87,13 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                cwd="/",
+                cwd=folder,
                 start_new_session=True,  # a Ctrl-C in the terminal is not for the server
             )
         deadline = time.monotonic() + START_SECONDS
         while not ready():
             if process.poll() is not None:
-                raise ServerExited(self.last_words())
+                raise Exited(self.last_words())
             if time.monotonic() > deadline:
                 self.stop()
                 raise DatalabError(
@@ -105,8 +103,8 @@ class Server:
             time.sleep(0.05)
 
     def stop(self) -> bool:
-        """Stop the server, by force if it takes over ``STOP_SECONDS``; False if none ran."""
-        process = self.process()
+        """Stop it, by force if it takes over ``STOP_SECONDS``; False if none ran."""
+        process = self.find()
         if process is None:
             return False
         try:
@@ -121,7 +119,7 @@ class Server:
         return True
 
     def last_words(self, lines: int = 8) -> str:
-        """The end of the server's log."""
+        """The end of its log."""
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
         return "\n".join(text.strip().splitlines()[-lines:])
 
@@ -142,13 +140,13 @@ def persistently(start: Callable[[], Ports]) -> Ports:
 
     Raises
     ------
-    ServerExited
+    Exited
         It ended each time.
     """
     for _ in range(START_ATTEMPTS - 1):
         try:
             return start()
-        except ServerExited:
+        except Exited:
             time.sleep(PAUSE)
     return start()
 

@@ -10,91 +10,64 @@ import json
 import os
 import secrets
 import shutil
-import signal
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
+import msgspec
 import psutil
 
 from datalab.errors import DatalabError
-from datalab.services import Server, free_port, is_free, persistently
+from datalab.files import write
+from datalab.process import Process
+from datalab.servers.base import Server, Settings, secret
 
 STUDENT = "student"
 PUBLISHER = "minio"
 EXCHANGE = "bucket-events"
 TARGET = "BROKER"  # MinIO's name of this broker
-PORTS = ("port", "distribution_port", "mapper_port")  # of Settings
 NOTIFICATION_ARN = f"arn:minio:sqs::{TARGET}:amqp"
 # Where the scripts may be although they are not on an ordinary user's PATH.
 SYSTEM_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
 
 
-@dataclass(frozen=True)
-class Settings:
+class RabbitMQSettings(Settings, frozen=True, kw_only=True):
     """What the datalab remembers of its broker.
 
     Parameters
     ----------
+    port, distribution_port, mapper_port
+        AMQP, the node's own, and that of ``epmd``.
     student_password, publisher_password
         Of the student, and of MinIO, which may publish to one exchange and nothing else.
     cookie
         Whoever knows it may run code in the node (Erlang's distribution).
-    port, distribution_port, mapper_port
-        TCP ports of 127.0.0.1: AMQP, the node's own, and that of ``epmd``.
     """
 
-    student_password: str
-    publisher_password: str
-    cookie: str
-    port: int = 0
     distribution_port: int = 0
     mapper_port: int = 0
-
-    @classmethod
-    def new(cls) -> "Settings":
-        """Fresh random credentials."""
-        return cls(secrets.token_hex(20), secrets.token_hex(20), secrets.token_hex(20))
-
-    def renewed(self) -> "Settings":
-        """Fresh credentials on the same ports."""
-        return replace(Settings.new(), **{name: getattr(self, name) for name in PORTS})
-
-    def url(self, user: str = STUDENT) -> str:
-        """Address of the broker, with the password of ``user``; %2F is the virtual host ``/``."""
-        password = self.student_password if user == STUDENT else self.publisher_password
-        return f"amqp://{user}:{password}@127.0.0.1:{self.port}/%2F"
+    student_password: str = msgspec.field(default_factory=secret)
+    publisher_password: str = msgspec.field(default_factory=secret)
+    cookie: str = msgspec.field(default_factory=secret)
 
 
-@dataclass(frozen=True)
-class Node(Server):
+class Node(Process):
     """The broker's process, and the ``epmd`` that Erlang starts beside it and never ends."""
 
     def stop(self) -> bool:
         """Stop both."""
         stopped = super().stop()
+        home = str(Path(self.mark[1]) / RabbitMQ.key)
         for process in psutil.process_iter(["name"]):
             if process.info["name"] != "epmd":
                 continue
             try:
-                if process.environ().get("HOME") == str(self.folder):
+                if process.environ().get("HOME") == home:
                     process.kill()  # it has no data
                     process.wait(5)
             except psutil.Error:  # of another user, or gone
                 pass
         return stopped
-
-
-def server(folder: Path) -> Node:
-    """The server process of the datalab in ``folder``."""
-    return Node(
-        "RabbitMQ",
-        folder / "rabbitmq",
-        mark=("-datalab", str(folder)),  # Erlang ignores words that it does not know
-        log=folder / "logs" / "rabbitmq.log",
-        stop_signal=signal.SIGTERM,
-    )
 
 
 def find() -> Path:
@@ -129,44 +102,64 @@ def available() -> bool:
         return False
 
 
-class Rabbit:
-    """The RabbitMQ node of one datalab; all that it writes goes into ``rabbitmq/``."""
+class RabbitMQ(Server):
+    """The RabbitMQ node of one datalab."""
 
-    def __init__(self, folder: Path, settings: Settings) -> None:
-        self.server = server(folder)
-        self.settings = settings
+    key = "rabbitmq"
+    name = "RabbitMQ"
+    settings_type = RabbitMQSettings
+    settings: RabbitMQSettings
+    optional: ClassVar[bool] = True
+    optional_variables: ClassVar[tuple[str, ...]] = (
+        "AMQP_URL",
+        "AMQP_EXCHANGE",
+        "NOTIFICATION_ARN",
+    )
+    wants: ClassVar[Mapping[str, str]] = {
+        "notifications": "RabbitMQ would receive nothing: the store of this datalab sends no "
+        "notifications."
+    }
 
-    def start(self) -> Settings:
-        """Start the node on the ports of the settings, or on others if they are taken.
+    @classmethod
+    def find_program(cls) -> None:
+        """RabbitMQ on this machine."""
+        find()
 
-        Returns
-        -------
-        Settings
-            With the ports that it listens on.
-        """
-        program = find()
-        self.server.folder.mkdir(mode=0o700, exist_ok=True)
-        return persistently(partial(self._start_once, program))
+    def mark(self) -> tuple[str, str]:
+        """A word that Erlang ignores, as it does all that it does not know."""
+        return ("-datalab", str(self.folder))
 
-    def _start_once(self, program: Path) -> Settings:
-        self.server.stop()  # an epmd that outlived its node would keep the port
-        wanted = {name: getattr(self.settings, name) for name in PORTS}
-        ports: dict[str, Any] = {
-            name: port if port and is_free(port) else free_port() for name, port in wanted.items()
-        }
-        self.settings = replace(self.settings, **ports)
-        self._configure()
-        command = [
-            str(program),
-            # else the node's own port is open to other machines
+    @property
+    def process(self) -> Process:
+        """The node, with its ``epmd``."""
+        usual = super().process
+        return Node(usual.name, usual.mark, usual.log, usual.stop_signal)
+
+    def command(self) -> Sequence[str]:
+        """Its node's own port only on this machine."""
+        return [
+            str(find()),
             *("-kernel", "inet_dist_use_interface", "{127,0,0,1}"),
-            *self.server.mark,
+            *self.mark(),
         ]
-        self.server.start(command, partial(self.answers, ports["port"]), self._environment())
-        return self.settings
 
-    def _environment(self) -> dict[str, str]:
-        folder = self.server.folder
+    def url(self, user: str = STUDENT) -> str:
+        """Address of the broker, with the password of ``user``; %2F is the virtual host ``/``."""
+        settings = self.settings
+        password = settings.student_password if user == STUDENT else settings.publisher_password
+        return f"amqp://{user}:{password}@{self.address}/%2F"
+
+    def variables(self) -> Mapping[str, str]:
+        """Where notebooks find it, and the store's name of it."""
+        return {
+            "AMQP_URL": self.url(),
+            "AMQP_EXCHANGE": EXCHANGE,
+            "NOTIFICATION_ARN": NOTIFICATION_ARN,
+        }
+
+    def process_environment(self) -> Mapping[str, str]:
+        """Its own folder for everything, nothing of the machine's broker."""
+        folder = self.data
         foreign = ("RABBITMQ_", "ERL_", "ERLANG_")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         return kept | {
@@ -187,8 +180,10 @@ class Rabbit:
             "RUNNING_UNDER_SYSTEMD": "true",  # become the node, do not wait beside it
         }
 
-    def _configure(self) -> None:
-        folder = self.server.folder
+    def configure(self) -> None:
+        """Users, rights, ports."""
+        self.process.stop()  # an epmd that outlived its node would keep the port
+        folder = self.data
         everything = {"configure": ".*", "write": ".*", "read": ".*"}
         one_exchange = f"^{EXCHANGE}$"
         definitions = {
@@ -208,22 +203,23 @@ class Rabbit:
                 },
             ],
         }
-        _write(folder / "definitions.json", json.dumps(definitions, indent=2))
-        _write(
+        write(folder / "definitions.json", json.dumps(definitions, indent=2), 0o400)
+        write(
             folder / "rabbitmq.conf",
             f"listeners.tcp.1 = 127.0.0.1:{self.settings.port}\n"
             # with users of our own, RabbitMQ makes no `guest`
             f"load_definitions = {folder / 'definitions.json'}\n"
             "log.console.level = warning\n",
+            0o400,
         )
-        _write(folder / ".erlang.cookie", self.settings.cookie)
+        write(folder / ".erlang.cookie", self.settings.cookie, 0o400)
 
-    def answers(self, port: int) -> bool:
+    def is_ready(self) -> bool:
         """Whether *this* RabbitMQ answers: it knows the student's password."""
         import pika  # not needed to say `status` of a datalab without a broker
         from pika.exceptions import AMQPError
 
-        address = pika.URLParameters(replace(self.settings, port=port).url())
+        address = pika.URLParameters(self.url())
         address.socket_timeout = address.stack_timeout = 5
         try:
             pika.BlockingConnection(address).close()
@@ -231,27 +227,25 @@ class Rabbit:
         except (AMQPError, OSError):
             return False
 
+    def minio_environment(self) -> dict[str, str]:
+        """MinIO's variables that make this broker a target of bucket notifications.
 
-def minio_environment(folder: Path, settings: Settings) -> dict[str, str]:
-    """MinIO's variables that make this broker a target of bucket notifications.
-
-    An event is on disk before the request that caused it is answered, and stays there
-    until the broker has confirmed that it is on the broker's disk.
-    """
-    waiting = folder / "rabbitmq" / "undelivered"
-    values = {
-        "ENABLE": "on",
-        "URL": settings.url(PUBLISHER),
-        "EXCHANGE": EXCHANGE,
-        "EXCHANGE_TYPE": "topic",
-        "ROUTING_KEY": "s3",
-        "DURABLE": "on",
-        "DELIVERY_MODE": "2",  # persistent
-        "PUBLISHING_CONFIRMS": "on",
-        "QUEUE_DIR": str(waiting),
-    }
-    variables = {f"MINIO_NOTIFY_AMQP_{name}_{TARGET}": value for name, value in values.items()}
-    return variables | {"MINIO_API_SYNC_EVENTS": "on"}
+        An event is on disk before the request that caused it is answered, and stays there
+        until the broker has confirmed that it is on the broker's disk.
+        """
+        values = {
+            "ENABLE": "on",
+            "URL": self.url(PUBLISHER),
+            "EXCHANGE": EXCHANGE,
+            "EXCHANGE_TYPE": "topic",
+            "ROUTING_KEY": "s3",
+            "DURABLE": "on",
+            "DELIVERY_MODE": "2",  # persistent
+            "PUBLISHING_CONFIRMS": "on",
+            "QUEUE_DIR": str(self.data / "undelivered"),
+        }
+        variables = {f"MINIO_NOTIFY_AMQP_{name}_{TARGET}": value for name, value in values.items()}
+        return variables | {"MINIO_API_SYNC_EVENTS": "on"}
 
 
 def _user(name: str, password: str) -> dict[str, object]:
@@ -264,12 +258,3 @@ def _user(name: str, password: str) -> dict[str, object]:
         "hashing_algorithm": "rabbit_password_hashing_sha256",
         "tags": "",
     }
-
-
-def _write(file: Path, text: str) -> None:
-    unfinished = file.with_name(f"{file.name}.unfinished")
-    unfinished.unlink(missing_ok=True)
-    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT, 0o600), "w") as stream:
-        stream.write(text)
-    unfinished.chmod(0o400)
-    unfinished.replace(file)

@@ -11,18 +11,19 @@ import signal
 import subprocess
 import tempfile
 import time
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import LiteralString
+from typing import ClassVar, LiteralString
 
+import msgspec
 import psycopg
 from psycopg import sql
 
 from datalab.errors import DatalabError
-from datalab.services import Server, free_port, is_free, persistently
-from datalab.strays import without_strays
+from datalab.machine.variables import without_strays
+from datalab.servers.base import Server, Settings, secret
 
 VERSION = 18
 STUDENT = "student"  # role and database
@@ -31,12 +32,11 @@ SERVICE_DATABASE = "defaultdb"  # ... and its database, named as there
 NOBODY = 65534
 
 
-@dataclass(frozen=True)
-class Passwords:
-    """Of the administrator (role ``postgres``) and of the student."""
+class PostgresSettings(Settings, frozen=True, kw_only=True):
+    """Passwords of the administrator (role ``postgres``) and of the student."""
 
-    administrator: str
-    student: str
+    administrator: str = msgspec.field(default_factory=secret)
+    student: str = msgspec.field(default_factory=secret)
 
 
 def program(name: str) -> str:
@@ -79,18 +79,6 @@ def unprivileged() -> list[str]:
     ]
 
 
-def server(folder: Path) -> Server:
-    """The server process of the datalab in ``folder``."""
-    data = folder / "postgres"
-    return Server(
-        "PostgreSQL",
-        data,
-        mark=("-D", str(data)),
-        log=folder / "logs" / "postgres.log",
-        stop_signal=signal.SIGINT,  # "fast": does not wait for clients to leave
-    )
-
-
 def _remove(folder: Path, seconds: float = 5.0) -> None:
     """Remove a folder into which a process at its end may still write for a moment."""
     deadline = time.monotonic() + seconds
@@ -100,48 +88,63 @@ def _remove(folder: Path, seconds: float = 5.0) -> None:
         time.sleep(0.01)
 
 
-class Postgres:
-    """The PostgreSQL server of one datalab; data go into ``postgres/`` of its folder."""
+class Postgres(Server):
+    """The PostgreSQL server of one datalab."""
 
-    def __init__(self, folder: Path, passwords: Passwords) -> None:
-        self.server = server(folder)
-        self.passwords = passwords
+    key = "postgres"
+    name = "PostgreSQL"
+    settings_type = PostgresSettings
+    settings: PostgresSettings
+    of_a_service: ClassVar[bool] = True
+    stop_signal: ClassVar[signal.Signals] = signal.SIGINT  # "fast": waits for no client
+    # not killed, even where its data go: its shared memory would stay, in /dev/shm
+    abandon_signal: ClassVar[signal.Signals] = signal.SIGQUIT
 
     def version(self) -> int | None:
         """Major version that made the data, None before the first start."""
-        file = self.server.folder / "PG_VERSION"
+        file = self.data / "PG_VERSION"
         return int(file.read_text()) if file.exists() else None
 
-    def start(self, port: int) -> int:
-        """Start the server on ``port``, or on another if it is taken; make its data first."""
-        if not self.server.folder.exists():
-            self._make_data()
-        return persistently(partial(self._start_once, port))
+    def check_data(self) -> None:
+        """They are of this major version."""
+        if self.version() not in (None, VERSION):
+            raise DatalabError(
+                f"{self.folder} was made by another version of the datalab: with data of "
+                f"PostgreSQL {self.version()}; this version runs {VERSION}.",
+                f"Use another folder (--dir), or move it away: mv {self.folder} {self.folder}.old",
+            )
 
-    def _start_once(self, port: int) -> int:
-        port = port if port and is_free(port) else free_port()
-        command = [
+    def mark(self) -> tuple[str, str]:
+        """Its data."""
+        return ("-D", str(self.data))
+
+    def prepare(self) -> None:
+        """Make its data before its first start."""
+        if not self.data.exists():
+            self._make_data()
+
+    def command(self) -> Sequence[str]:
+        """One port of 127.0.0.1, and nothing else."""
+        return [
             *unprivileged(),
             program("postgres"),
-            *self.server.mark,
+            *self.mark(),
             *("-c", "listen_addresses=127.0.0.1"),
-            *("-c", f"port={port}"),
+            *("-c", f"port={self.settings.port}"),
             # no socket file: its path may not be longer than about 100 characters
             *("-c", "unix_socket_directories="),
         ]
-        self.server.start(command, partial(self.answers, port))
-        return port
 
     def _make_data(self) -> None:
         # Under another name until they are whole: a start may be killed in the midst of it,
         # and the initdb that it leaves goes on until it is stopped.
-        folder = self.server.folder.with_name(f"{self.server.folder.name}.unfinished")
-        maker = replace(self.server, folder=folder, mark=("-D", str(folder)))
+        folder = self.data.with_name(f"{self.data.name}.unfinished")
+        maker = replace(self.process, mark=("-D", str(folder)))
         maker.stop()
         _remove(folder)
         folder.mkdir(mode=0o700)
         with tempfile.NamedTemporaryFile("w", dir=folder.parent, prefix="password-") as password:
-            password.write(self.passwords.administrator)
+            password.write(self.settings.administrator)
             password.flush()
             if os.geteuid() == 0:
                 os.chown(folder, NOBODY, NOBODY)
@@ -169,47 +172,69 @@ class Postgres:
             raise DatalabError(
                 f"PostgreSQL could not make its data in {folder}.", done.stderr.strip()
             )
-        folder.rename(self.server.folder)
+        folder.rename(self.data)
 
-    def connect(self, port: int, database: str = "postgres") -> psycopg.Connection[tuple[object]]:
+    def connect(self, database: str = "postgres") -> psycopg.Connection[tuple[object]]:
         """A connection of the administrator, committing each statement."""
         with without_strays():
             return psycopg.connect(
                 host="127.0.0.1",
-                port=port,
+                port=self.settings.port,
                 user="postgres",
-                password=self.passwords.administrator,
+                password=self.settings.administrator,
                 dbname=database,
                 autocommit=True,
                 connect_timeout=5,
                 sslmode="disable",
             )
 
-    def answers(self, port: int) -> bool:
+    def is_ready(self) -> bool:
         """Whether *this* PostgreSQL answers: it knows the administrator's password."""
         try:
-            self.connect(port).close()
+            self.connect().close()
             return True
         except psycopg.OperationalError:
             return False
 
-    def furnish(self, port: int) -> None:
-        """Make the student's role, which may make roles and databases, and its database."""
-        self._make_role(port, STUDENT, STUDENT, "CREATEDB CREATEROLE")
+    def provision(self) -> None:
+        """Make the student's role, and the one that a user of the SSP Cloud has.
 
-    def furnish_service(self, port: int) -> None:
-        """Make the role that a user of the SSP Cloud has: it owns a database, no more."""
-        self._make_role(port, SERVICE, SERVICE_DATABASE, "NOCREATEDB NOCREATEROLE")
+        The first may make roles and databases. The second owns its database, no more.
+        """
+        self._make_role(STUDENT, STUDENT, "CREATEDB CREATEROLE")
+        self._make_role(SERVICE, SERVICE_DATABASE, "NOCREATEDB NOCREATEROLE")
 
-    def _make_role(self, port: int, name: str, database: str, rights: LiteralString) -> None:
+    @classmethod
+    def client_errors(cls) -> tuple[type[Exception], ...]:
+        """Those of psycopg."""
+        return (psycopg.Error,)
+
+    def variables(self) -> Mapping[str, str]:
+        """What libpq reads."""
+        return self._connection(STUDENT, STUDENT)
+
+    def service_variables(self) -> Mapping[str, str]:
+        """The same for the role of a user of the SSP Cloud."""
+        return self._connection(SERVICE, SERVICE_DATABASE)
+
+    def _connection(self, role: str, database: str) -> dict[str, str]:
+        return {
+            "PGHOST": "127.0.0.1",
+            "PGPORT": str(self.settings.port),
+            "PGUSER": role,
+            "PGPASSWORD": self.settings.student,
+            "PGDATABASE": database,
+        }
+
+    def _make_role(self, name: str, database: str, rights: LiteralString) -> None:
         role = sql.Identifier(name)
-        with self.connect(port) as connection:
+        with self.connect() as connection:
             known = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name])
             if known.fetchone() is None:
                 connection.execute(sql.SQL("CREATE ROLE {}").format(role))
             connection.execute(
                 sql.SQL("ALTER ROLE {} LOGIN " + rights + " PASSWORD {}").format(
-                    role, sql.Literal(self.passwords.student)
+                    role, sql.Literal(self.settings.student)
                 )
             )
             known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database])

@@ -13,37 +13,29 @@ of integers, and numbers are rounded before they are written.
 """
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import csv
 
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-
-MADE_UP: Final = {
-    "made-up": "yes",
-    "made-up-note": "Numbers invented for a course. Not statistics.",
-}
-"""S3 user metadata that every object carries. ASCII, as HTTP headers are."""
+from datalab.samples.columns import (
+    Ints,
+    Sample,
+    coded_column,
+    tenths_column,
+    text_column,
+    whole_column,
+)
+from datalab.samples.departments import REGIONS, Department, list_departments
 
 BPE_ROWS: Final = 1_035_564
 """Rows of the facilities file, as in the one that Insee published for 2019."""
 
 SEED: Final = 2019
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One object of the bucket: its key, its bytes and its media type."""
-
-    key: str
-    content: bytes
-    content_type: str
 
 
 def samples() -> Iterator[Sample]:
@@ -83,151 +75,8 @@ def _draws(stream: int) -> np.random.Generator:
 
 # --- Places ---------------------------------------------------------------------------
 
-REGIONS: Final = """
-01 97105 Guadeloupe
-02 97209 Martinique
-03 97302 Guyane
-04 97411 La Réunion
-06 97608 Mayotte
-11 75056 Île-de-France
-24 45234 Centre-Val de Loire
-27 21231 Bourgogne-Franche-Comté
-28 76540 Normandie
-32 59350 Hauts-de-France
-44 67482 Grand Est
-52 44109 Pays de la Loire
-53 35238 Bretagne
-75 33063 Nouvelle-Aquitaine
-76 31555 Occitanie
-84 69123 Auvergne-Rhône-Alpes
-93 13055 Provence-Alpes-Côte d'Azur
-94 2A004 Corse
-"""
-"""Region code, commune code of its prefecture, name."""
-
-# Mayotte's seat was 97608 Dzaoudzi in this edition; Insee writes 97611 since 2023.
-DEPARTMENTS: Final = """
-01 84 01053 393 640 Ain / Bourg-en-Bresse
-02 32 02408 800 540 Aisne / Laon
-03 84 03190 317 340 Allier / Moulins
-04 93 04070 198 160 Alpes-de-Haute-Provence / Digne-les-Bains
-05 93 05061 162 140 Hautes-Alpes / Gap
-06 93 06088 163 1080 Alpes-Maritimes / Nice
-07 84 07186 335 330 Ardèche / Privas
-08 44 08105 449 270 Ardennes / Charleville-Mézières
-09 76 09122 327 150 Ariège / Foix
-10 44 10387 431 310 Aube / Troyes
-11 76 11069 433 370 Aude / Carcassonne
-12 76 12202 285 280 Aveyron / Rodez
-13 93 13055 119 2020 Bouches-du-Rhône / Marseille
-14 28 14118 527 690 Calvados / Caen
-15 84 15014 246 150 Cantal / Aurillac
-16 75 16015 366 350 Charente / Angoulême
-17 75 17300 463 640 Charente-Maritime / La Rochelle
-18 24 18033 287 300 Cher / Bourges
-19 75 19272 280 240 Corrèze / Tulle
-21 27 21231 700 530 Côte-d'Or / Dijon
-22 53 22278 348 600 Côtes-d'Armor / Saint-Brieuc
-23 75 23096 256 120 Creuse / Guéret
-24 75 24322 505 410 Dordogne / Périgueux
-25 27 25056 573 540 Doubs / Besançon
-26 84 26362 364 510 Drôme / Valence
-27 28 27229 585 600 Eure / Évreux
-28 24 28085 365 430 Eure-et-Loir / Chartres
-29 53 29232 277 910 Finistère / Quimper
-2A 94 2A004 124 150 Corse-du-Sud / Ajaccio
-2B 94 2B033 236 180 Haute-Corse / Bastia
-30 76 30189 351 740 Gard / Nîmes
-31 76 31555 586 1360 Haute-Garonne / Toulouse
-32 76 32013 461 190 Gers / Auch
-33 75 33063 535 1580 Gironde / Bordeaux
-34 76 34172 342 1140 Hérault / Montpellier
-35 53 35238 333 1060 Ille-et-Vilaine / Rennes
-36 24 36044 241 220 Indre / Châteauroux
-37 24 37261 272 610 Indre-et-Loire / Tours
-38 84 38185 512 1260 Isère / Grenoble
-39 27 39300 494 260 Jura / Lons-le-Saunier
-40 75 40192 327 410 Landes / Mont-de-Marsan
-41 24 41018 267 330 Loir-et-Cher / Blois
-42 84 42218 323 760 Loire / Saint-Étienne
-43 84 43157 257 230 Haute-Loire / Le Puy-en-Velay
-44 52 44109 207 1390 Loire-Atlantique / Nantes
-45 24 45234 326 680 Loiret / Orléans
-46 76 46042 313 170 Lot / Cahors
-47 75 47001 319 330 Lot-et-Garonne / Agen
-48 76 48095 152 80 Lozère / Mende
-49 52 49007 177 810 Maine-et-Loire / Angers
-50 28 50502 446 500 Manche / Saint-Lô
-51 44 51108 613 570 Marne / Châlons-en-Champagne
-52 44 52121 426 180 Haute-Marne / Chaumont
-53 52 53130 242 310 Mayenne / Laval
-54 44 54395 591 730 Meurthe-et-Moselle / Nancy
-55 44 55029 499 190 Meuse / Bar-le-Duc
-56 53 56260 250 750 Morbihan / Vannes
-57 44 57463 725 1040 Moselle / Metz
-58 27 58194 309 210 Nièvre / Nevers
-59 32 59350 648 2600 Nord / Lille
-60 32 60057 679 820 Oise / Beauvais
-61 28 61001 385 290 Orne / Alençon
-62 32 62041 890 1470 Pas-de-Calais / Arras
-63 84 63113 464 650 Puy-de-Dôme / Clermont-Ferrand
-64 75 64445 546 680 Pyrénées-Atlantiques / Pau
-65 76 65440 469 230 Hautes-Pyrénées / Tarbes
-66 76 66136 226 470 Pyrénées-Orientales / Perpignan
-67 44 67482 514 1120 Bas-Rhin / Strasbourg
-68 44 68066 366 760 Haut-Rhin / Colmar
-69 84 69123 267 1840 Rhône / Lyon
-70 27 70550 539 240 Haute-Saône / Vesoul
-71 27 71270 565 550 Saône-et-Loire / Mâcon
-72 52 72181 354 570 Sarthe / Le Mans
-73 84 73065 273 430 Savoie / Chambéry
-74 84 74010 279 800 Haute-Savoie / Annecy
-75 11 75056 1 2190 Paris / Paris
-76 28 76540 708 1250 Seine-Maritime / Rouen
-77 11 77288 507 1400 Seine-et-Marne / Melun
-78 11 78646 259 1430 Yvelines / Versailles
-79 75 79191 256 370 Deux-Sèvres / Niort
-80 32 80021 772 570 Somme / Amiens
-81 76 81004 314 390 Tarn / Albi
-82 76 82121 195 260 Tarn-et-Garonne / Montauban
-83 93 83137 153 1060 Var / Toulon
-84 93 84007 151 560 Vaucluse / Avignon
-85 52 85191 258 670 Vendée / La Roche-sur-Yon
-86 75 86194 266 440 Vienne / Poitiers
-87 75 87085 195 370 Haute-Vienne / Limoges
-88 44 88160 507 370 Vosges / Épinal
-89 27 89024 423 340 Yonne / Auxerre
-90 27 90010 101 140 Territoire de Belfort / Belfort
-91 11 91228 194 1290 Essonne / Évry-Courcouronnes
-92 11 92050 36 1600 Hauts-de-Seine / Nanterre
-93 11 93008 40 1620 Seine-Saint-Denis / Bobigny
-94 11 94028 47 1380 Val-de-Marne / Créteil
-95 11 95500 184 1220 Val-d'Oise / Pontoise
-971 01 97105 32 390 Guadeloupe / Basse-Terre
-972 02 97209 34 370 Martinique / Fort-de-France
-973 03 97302 22 270 Guyane / Cayenne
-974 04 97411 24 850 La Réunion / Saint-Denis
-976 06 97608 17 260 Mayotte / Dzaoudzi
-"""
-"""Department code, region code, commune code of the prefecture, number of communes,
-rough number of inhabitants (thousands; only the order of magnitude is meant), name of
-the department, name of the prefecture."""
-
 FAMILIAR: Final = {"01004": "Ambérieu-en-Bugey"}
 """Communes that courses show by their code. They are made middle-sized."""
-
-
-@dataclass(frozen=True)
-class Department:
-    """One line of DEPARTMENTS."""
-
-    code: str
-    region: str
-    prefecture: str
-    communes: int
-    inhabitants: int
-    name: str
-    prefecture_name: str
 
 
 @dataclass(frozen=True)
@@ -239,26 +88,6 @@ class Communes:
     departments: Ints
     """Position in `list_departments()`."""
     population: Ints
-
-
-def list_departments() -> list[Department]:
-    """Parse DEPARTMENTS, ordered by code as text: 29, 2A, 2B, 30."""
-    departments = []
-    for line in DEPARTMENTS.strip().splitlines():
-        places, prefecture_name = line.split(" / ")
-        code, region, prefecture, communes, thousands, name = places.split(" ", 5)
-        departments.append(
-            Department(
-                code,
-                region,
-                prefecture,
-                int(communes),
-                int(thousands) * 1000,
-                name,
-                prefecture_name,
-            )
-        )
-    return departments
 
 
 def _communes() -> Communes:
@@ -409,7 +238,7 @@ def _region2019() -> pa.Table:
     """List the regions: reg, cheflieu (commune of the prefecture), libelle. 18 rows."""
     lines = [line.split(" ", 2) for line in REGIONS.strip().splitlines()]
     columns = zip(("reg", "cheflieu", "libelle"), zip(*lines, strict=True), strict=True)
-    return pa.table({name: _texts(values) for name, values in columns})
+    return pa.table({name: text_column(values) for name, values in columns})
 
 
 def _departement2019() -> pa.Table:
@@ -417,10 +246,10 @@ def _departement2019() -> pa.Table:
     departments = list_departments()
     return pa.table(
         {
-            "dep": _texts(d.code for d in departments),
-            "reg": _texts(d.region for d in departments),
-            "cheflieu": _texts(d.prefecture for d in departments),
-            "libelle": _texts(d.name for d in departments),
+            "dep": text_column(d.code for d in departments),
+            "reg": text_column(d.region for d in departments),
+            "cheflieu": text_column(d.prefecture for d in departments),
+            "libelle": text_column(d.name for d in departments),
         }
     )
 
@@ -429,43 +258,12 @@ def _communes2019(communes: Communes) -> pa.Table:
     """List the communes: com, reg, dep, libelle."""
     return pa.table(
         {
-            "com": _texts(communes.codes),
-            "reg": _coded(communes.departments, [d.region for d in list_departments()]),
-            "dep": _coded(communes.departments, [d.code for d in list_departments()]),
-            "libelle": _texts(communes.names),
+            "com": text_column(communes.codes),
+            "reg": coded_column(communes.departments, [d.region for d in list_departments()]),
+            "dep": coded_column(communes.departments, [d.code for d in list_departments()]),
+            "libelle": text_column(communes.names),
         }
     )
-
-
-# pyarrow.array() would do the same, and import pandas for it: a second at each start.
-def _texts(values: Iterable[str]) -> pa.Array:
-    """Make a text column."""
-    encoded = [value.encode() for value in values]
-    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
-    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))]
-    return pa.Array.from_buffers(pa.string(), len(encoded), buffers)
-
-
-def _whole(values: npt.NDArray[np.integer[Any]]) -> pa.Array:
-    """Make a column of whole numbers."""
-    whole = np.ascontiguousarray(values, dtype=np.int32)
-    return pa.Array.from_buffers(pa.int32(), len(whole), [None, pa.py_buffer(whole)])
-
-
-def _tenths(values: Floats | Ints, shown: npt.NDArray[np.bool_]) -> pa.Array:
-    """Make a column of numbers given in tenths; null where not `shown`.
-
-    One division of a whole number by ten gives the double nearest to the decimal
-    number, so it is written with one decimal.
-    """
-    tenths = np.rint(values) / 10.0
-    buffers = [pa.py_buffer(np.packbits(shown, bitorder="little")), pa.py_buffer(tenths)]
-    return pa.Array.from_buffers(pa.float64(), len(tenths), buffers)
-
-
-def _coded(positions: npt.NDArray[np.integer[Any]], values: Iterable[str]) -> pa.Array:
-    """Make a text column that points into a list of values: no string per row."""
-    return pa.DictionaryArray.from_arrays(_whole(positions), _texts(values))
 
 
 # --- Incomes: FILOSOFI_COM.csv --------------------------------------------------------
@@ -543,34 +341,34 @@ def _filosofi(communes: Communes) -> pa.Table:
     shown = households >= SHOWN_FROM["distribution"]
     details = households >= SHOWN_FROM["details"]
     columns = {
-        "CODGEO": _texts(communes.codes),
-        "LIBGEO": _texts(communes.names),
-        "NBMENFISC14": _whole(households),
-        "NBPERSMENFISC14": _tenths(half_persons * 5, everywhere),
-        "MED14": _tenths(median * 10.0, median_shown),
-        "PIMP14": _tenths(np.clip(taxed, 22.0, 88.0) * 10.0, shown),
-        "TP6014": _tenths(poor * 10.0, shown),
+        "CODGEO": text_column(communes.codes),
+        "LIBGEO": text_column(communes.names),
+        "NBMENFISC14": whole_column(households),
+        "NBPERSMENFISC14": tenths_column(half_persons * 5, everywhere),
+        "MED14": tenths_column(median * 10.0, median_shown),
+        "PIMP14": tenths_column(np.clip(taxed, 22.0, 88.0) * 10.0, shown),
+        "TP6014": tenths_column(poor * 10.0, shown),
     }
     for age, ratio in enumerate(AGES, start=1):
         rate = poor * ratio * (0.88 + 0.24 * draws.random(count))
-        columns[f"TP60AGE{age}14"] = _tenths(rate * 10.0, details)
+        columns[f"TP60AGE{age}14"] = tenths_column(rate * 10.0, details)
     columns |= {
-        "TP60TOL114": _tenths(poor * (3.5 + 1.5 * bell[0]), details),
-        "TP60TOL214": _tenths(poor * (15.0 + 4.0 * bell[1]), details),
-        "PACT14": _tenths(activity, shown),
-        "PTSA14": _tenths(activity - unemployment - self_employed, shown),
-        "PCHO14": _tenths(unemployment, shown),
-        "PBEN14": _tenths(self_employed, shown),
-        "PPEN14": _tenths(pensions, shown),
-        "PPAT14": _tenths(wealth, shown),
-        "PPSOC14": _tenths(social, shown),
-        "PPFAM14": _tenths(family, shown),
-        "PPMINI14": _tenths(minimum, shown),
-        "PPLOGT14": _tenths(housing, shown),
-        "PIMPOT14": _tenths(taxes, shown),
-        "D114": _tenths(first_decile, shown),
-        "D914": _tenths(ninth_decile, shown),
-        "RD14": _tenths(ninth_decile / first_decile * 10.0, shown),
+        "TP60TOL114": tenths_column(poor * (3.5 + 1.5 * bell[0]), details),
+        "TP60TOL214": tenths_column(poor * (15.0 + 4.0 * bell[1]), details),
+        "PACT14": tenths_column(activity, shown),
+        "PTSA14": tenths_column(activity - unemployment - self_employed, shown),
+        "PCHO14": tenths_column(unemployment, shown),
+        "PBEN14": tenths_column(self_employed, shown),
+        "PPEN14": tenths_column(pensions, shown),
+        "PPAT14": tenths_column(wealth, shown),
+        "PPSOC14": tenths_column(social, shown),
+        "PPFAM14": tenths_column(family, shown),
+        "PPMINI14": tenths_column(minimum, shown),
+        "PPLOGT14": tenths_column(housing, shown),
+        "PIMPOT14": tenths_column(taxes, shown),
+        "D114": tenths_column(first_decile, shown),
+        "D914": tenths_column(ninth_decile, shown),
+        "RD14": tenths_column(ninth_decile / first_decile * 10.0, shown),
     }
     return pa.table(columns)
 
@@ -589,10 +387,10 @@ def _deces(communes: Communes) -> pa.Table:
     count = len(communes.codes)
     yearly = communes.population * (0.007 + 0.004 * draws.random(count))
     columns = {
-        "CODGEO": _texts(communes.codes),
-        "LIBGEO": _texts(communes.names),
-        "REG": _coded(communes.departments, [d.region for d in list_departments()]),
-        "DEP": _coded(communes.departments, [d.code for d in list_departments()]),
+        "CODGEO": text_column(communes.codes),
+        "LIBGEO": text_column(communes.names),
+        "REG": coded_column(communes.departments, [d.region for d in list_departments()]),
+        "DEP": coded_column(communes.departments, [d.code for d in list_departments()]),
     }
     for year in range(10, 20):
         # Three uniforms of variance 1/12 each, doubled: the variance of a count.
@@ -600,7 +398,7 @@ def _deces(communes: Communes) -> pa.Table:
         mean = yearly * (1.0 + 0.01 * (year - 14))
         deaths = mean + np.sqrt(mean) * (bell[0] + bell[1] + bell[2])
         deaths += draws.random(count)  # rounds up or down by chance
-        columns[f"DECESD{year}"] = _whole(np.maximum(np.floor(deaths), 0.0).astype(np.int32))
+        columns[f"DECESD{year}"] = whole_column(np.maximum(np.floor(deaths), 0.0).astype(np.int32))
     return pa.table(columns)
 
 
@@ -707,13 +505,13 @@ def _bpe(communes: Communes) -> pa.Table:
     department = communes.departments[row_commune]
     return pa.table(
         {
-            "REG": _coded(region_of[department], regions),
-            "DEP": _coded(department, [d.code for d in departments]),
-            "DEPCOM": _coded(row_commune, communes.codes),
-            "DCIRIS": _coded(zone, zones),
-            "AN": _coded(np.zeros(BPE_ROWS, np.int32), ["2019"]),
-            "TYPEQU": _coded(kind, types),
-            "NB_EQUIP": _whole(1 + np.floor(more).astype(np.int32)),
+            "REG": coded_column(region_of[department], regions),
+            "DEP": coded_column(department, [d.code for d in departments]),
+            "DEPCOM": coded_column(row_commune, communes.codes),
+            "DCIRIS": coded_column(zone, zones),
+            "AN": coded_column(np.zeros(BPE_ROWS, np.int32), ["2019"]),
+            "TYPEQU": coded_column(kind, types),
+            "NB_EQUIP": whole_column(1 + np.floor(more).astype(np.int32)),
         }
     )
 

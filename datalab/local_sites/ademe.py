@@ -22,9 +22,10 @@ from urllib.parse import urlencode
 import numpy as np
 from aiohttp import web
 
-from datalab import faults
-from datalab.internet import ADEME
-from datalab.samples import SEED, list_departments
+from datalab.local_sites import faults
+from datalab.samples.departments import list_departments
+from datalab.samples.insee import SEED
+from datalab.servers.internet import ADEME
 
 DATASET: Final = "/data-fair/api/v1/datasets/dpe03existant"
 DEFAULT_SIZE: Final = 12

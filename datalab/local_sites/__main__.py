@@ -1,6 +1,6 @@
 """The server process behind ``HTTPS_PROXY``: local answers for the course's addresses.
 
-Run as ``python -m datalab.internet_server --port PORT --datalab FOLDER``. The password
+Run as ``python -m datalab.local_sites --port PORT --datalab FOLDER``. The password
 of the proxy and the address of the machine's own proxy come through the environment,
 since arguments are visible to every user.
 """
@@ -16,9 +16,9 @@ from pathlib import Path
 
 from aiohttp import web
 
-from datalab import ademe, faults
-from datalab.internet import ADEME, DATA_GOUV, DATA_GOUV_FILES, HOSTS
-from datalab.proxy import Proxy
+from datalab.local_sites import ademe, faults
+from datalab.local_sites.proxy import Proxy
+from datalab.servers.internet import ADEME, DATA_GOUV, DATA_GOUV_FILES, HOSTS
 
 OUTLINES_ID = "eb36371a-761d-44a8-93ec-3d728bec17ce"
 OUTLINES_PATH = "/resources/contours-des-departements/departements-20180101-shp.zip"
@@ -91,7 +91,7 @@ class _Files:
 async def _drawn() -> bytes:
     # in a process of its own: geopandas would stay in the memory of this one
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "datalab.outlines", stdout=asyncio.subprocess.PIPE
+        sys.executable, "-m", "datalab.local_sites.outlines", stdout=asyncio.subprocess.PIPE
     )
     content, _ = await process.communicate()
     if process.returncode:

@@ -15,10 +15,11 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from datalab.binaries import cache_folder
 from datalab.console import say
 from datalab.errors import DatalabError
 from datalab.locks import held
+from datalab.machine import wheels
+from datalab.machine.binaries import cache_folder
 
 VARIABLE = "DATALAB_AWS"
 OLDEST = (2, 13)  # the first of version 2 that reads AWS_ENDPOINT_URL
@@ -110,27 +111,13 @@ def install() -> None:
         say("Fetching the AWS CLI, once…")
         work = Path(tempfile.mkdtemp(dir=cache_folder(), prefix="awscli-"))
         try:
-            _install(work)
+            reason = wheels.install(LOCKED, work)
+            if reason:
+                raise DatalabError(
+                    f"The AWS CLI could not be installed. The installer said:\n{reason}",
+                    "Connect to a package index and start the datalab again, or name a "
+                    f"program `aws` in {VARIABLE}.",
+                )
             work.rename(folder)
         finally:
             shutil.rmtree(work, ignore_errors=True)
-
-
-def _install(folder: Path) -> None:
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "uv", "pip", "install", "--quiet"),
-            *("--python", sys.executable, "--target", str(folder)),
-            *("--require-hashes", "--requirement", str(LOCKED)),
-        ],
-        capture_output=True,
-        text=True,
-        env={"UV_SYSTEM_CERTS": "1", "UV_HTTP_RETRIES": "1", **os.environ},
-    )
-    if done.returncode:
-        last = "\n".join(f"  {line}" for line in done.stderr.strip().splitlines()[-3:])
-        raise DatalabError(
-            f"The AWS CLI could not be installed. The installer said:\n{last}",
-            "Connect to a package index and start the datalab again, or name a program `aws` "
-            f"in {VARIABLE}.",
-        )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import certifi
 
-# Who reads which: Python's ssl, mc, polars, obstore (SSL_CERT_FILE); boto3, s3fs
+# Who reads which: Python's ssl, polars, obstore (SSL_CERT_FILE); boto3, s3fs
 # (AWS_CA_BUNDLE); requests (REQUESTS_CA_BUNDLE); curl, and pyarrow through it
 # (CURL_CA_BUNDLE); GDAL (GDAL_CURL_CA_BUNDLE). DuckDB reads none of them.
 BUNDLE_VARIABLES = (

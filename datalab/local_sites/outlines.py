@@ -35,7 +35,7 @@ from shapely import (
 )
 from shapely import Point as Place
 
-from datalab.samples import list_departments
+from datalab.samples.departments import list_departments
 
 LAYER: Final = "departements-20180101"
 EARTH_KM: Final = 6371.0
