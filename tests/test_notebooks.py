@@ -13,6 +13,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from IPython.core.inputtransformer2 import TransformerManager
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted(ROOT.glob("notebooks/*.ipynb"))
@@ -186,3 +187,63 @@ def test_checks_and_setups_keep_their_names_to_themselves(
 
 def test_the_last_cell_cleans_up(notebook: nbformat.NotebookNode) -> None:
     assert notebook.cells[-1].id == "clean"
+
+
+#: What a relation, the value of `db.sql(...)`, has no longer in DuckDB 2.0. Of a connection,
+#: `db.execute(...)`, all three are there in 1.5 and in 2.0.
+GONE_IN_DUCKDB_2 = {"fetchone", "fetchmany", "execute"}
+MAKES_A_RELATION = {"sql", "query", "table", "view", "from_df", "from_arrow", "read_csv"}
+
+
+def duckdb_1_only(source: str) -> list[str]:
+    """The calls of a cell that DuckDB 2.0 does not know."""
+    try:
+        tree = ast.parse(TransformerManager().transform_cell(source))
+    except SyntaxError:
+        return []  # of another language
+    relations = {
+        target.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and _makes_a_relation(node.value)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    return [
+        ast.unparse(node)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and node.attr in GONE_IN_DUCKDB_2
+        and (
+            _makes_a_relation(node.value)
+            or (isinstance(node.value, ast.Name) and node.value.id in relations)
+        )
+    ]
+
+
+def _makes_a_relation(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in MAKES_A_RELATION
+        and ast.unparse(node.func.value) in {"db", "duck", "duckdb", "con", "connection"}
+    )
+
+
+def test_asks_nothing_of_duckdb_that_its_version_2_has_no_more(
+    notebook: nbformat.NotebookNode,
+) -> None:
+    found = []
+    for cell in code_cells(notebook):
+        course = cell.metadata.get("course", {})
+        answers = [*course.get("wrong_answers", []), *course.get("right_answers", [])]
+        for source in [cell.source, *map("".join, answers)]:
+            found += [f"{cell.id}: {call}" for call in duckdb_1_only(source)]
+    assert found == [], "write db.execute(query).fetchone(), or .fetchall()[0]"
+
+
+def test_what_duckdb_2_has_no_more_is_found() -> None:
+    assert duckdb_1_only("duckdb.sql('SELECT 1').fetchone()[0]")
+    assert duckdb_1_only("answer = db.sql(query)\nanswer.fetchmany(2)")
+    assert duckdb_1_only("for number in range(3):\n    print(duck.sql(query).execute())")
+    assert not duckdb_1_only("db.execute(query).fetchone()")
+    assert not duckdb_1_only("db.sql(query).fetchall()[0]; psycopg_cursor.fetchone()")
