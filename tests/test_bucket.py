@@ -11,6 +11,9 @@ import boto3
 import pytest
 import s3fs
 
+from datalab.lab import Datalab
+from datalab.servers.rights import policy
+
 sys.path.append(str(Path(__file__).resolve().parent.parent / "notebooks"))
 from course import CourseError, bucket
 
@@ -167,8 +170,8 @@ def test_rules_that_other_tools_wrote_are_closed_as_well(
     arn = f"arn:aws:s3:::{OWN}/{prefix}"
     rule = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject"}
     rule["Resource"] = [f"{arn}/mine/*", f"{arn}/other/*"]
-    policy = {"Version": "2012-10-17", "Statement": [rule]}
-    boto3.client("s3").put_bucket_policy(Bucket=OWN, Policy=json.dumps(policy))
+    open_rule = {"Version": "2012-10-17", "Statement": [rule]}
+    boto3.client("s3").put_bucket_policy(Bucket=OWN, Policy=json.dumps(open_rule))
     bucket.close(f"{place}/mine")
     with pytest.raises(PermissionError):
         stranger.cat(f"{place}/mine/x")
@@ -180,6 +183,20 @@ def test_a_bucket_of_somebody_else_is_not_opened_and_that_is_a_sentence() -> Non
     with pytest.raises(CourseError, match="refuses this request") as raised:
         bucket.publish("donnees-insee/diffusion")
     assert len(raised.value._render_traceback_()) == 2
+
+
+def test_a_rule_that_lists_the_bucket_for_the_prefix_goes_with_it(
+    place: str, stranger: s3fs.S3FileSystem
+) -> None:
+    """One statement for reading and listing, without a condition, as tutorials write it."""
+    arn = f"arn:aws:s3:::{OWN}"
+    rule = {"Effect": "Allow", "Principal": "*", "Action": ["s3:GetObject", "s3:ListBucket"]}
+    rule["Resource"] = [arn, f"{arn}/{place.partition('/')[2]}/*"]
+    open_rule = {"Version": "2012-10-17", "Statement": [rule]}
+    boto3.client("s3").put_bucket_policy(Bucket=OWN, Policy=json.dumps(open_rule))
+    bucket.close(place)
+    with pytest.raises(PermissionError):
+        stranger.ls(OWN)
 
 
 # -- the end ------------------------------------------------------------------------
@@ -232,6 +249,23 @@ def test_what_stays_open_by_another_rule_is_said_aloud(place: str, fs: s3fs.S3Fi
         assert json.loads(s3.get_bucket_policy(Bucket=OWN)["Policy"])["Statement"]
     finally:
         s3.delete_bucket_policy(Bucket=OWN)
+
+
+def test_without_the_right_to_a_policy_the_objects_go_all_the_same(
+    place: str, fs: s3fs.S3FileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fs.pipe(f"{place}/x", b"1")
+    rights = policy(OWN, buckets=[OWN])
+    own, *others = rights["Statement"]
+    denied = {"Effect": "Deny", "Action": ["s3:*BucketPolicy"], "Resource": own["Resource"]}
+    store = Datalab(Path(os.environ["TEST_DATALAB"])).store()
+    keys = store.token(rights={**rights, "Statement": [own, denied, *others]})
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", keys.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", keys.secret_key)
+    monkeypatch.setenv("AWS_SESSION_TOKEN", keys.token)
+    bucket.clean_up(place)
+    fs.invalidate_cache()
+    assert not fs.exists(place)
 
 
 def test_with_keys_that_ended_the_last_cell_says_so(
