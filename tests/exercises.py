@@ -23,6 +23,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from IPython.core.inputtransformer2 import TransformerManager
+from nbclient.exceptions import CellExecutionError, DeadKernelError
 
 from datalab.environment import merge
 from datalab.errors import DatalabError
@@ -263,7 +264,12 @@ def _print_survey(paths: list[Path], as_a_text: bool) -> None:
         for path in paths:
             begun = time.monotonic()
             print(f"{path.name}: every mutant of every solution …", file=sys.stderr)
-            proof = surveyed(path)
+            try:
+                proof = surveyed(path)
+            except (AssertionError, CellExecutionError, DeadKernelError, RuntimeError) as error:
+                # a mutant harmed what all share, and the cells after it do not run any more
+                print(f"{path.name}: the survey ended early: {error}", file=sys.stderr)
+                continue
             seconds = f"{time.monotonic() - begun:.0f} s"
             print("\n".join([*proof.problems, f"{path.name}: {seconds}"]), file=sys.stderr)
             if as_a_text:
