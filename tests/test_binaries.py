@@ -150,7 +150,7 @@ PATH=/usr/bin:/bin
 for last; do :; done
 name=${last%@*}; name=${name##*/}
 echo "$name" >> "$XDG_CACHE_HOME/built"
-sleep 1
+sleep 3
 mkdir -p "$GOBIN"
 printf '#!/bin/sh\\necho "%s version of a test"\\n' "$name" > "$GOBIN/$name"
 chmod +x "$GOBIN/$name"
