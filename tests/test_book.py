@@ -351,7 +351,7 @@ def test_the_launch_menu_opens_by_keyboard_and_keeps_nobody_out(
     here.page.keyboard.press("Enter")
     items = here.page.locator(".dropdown-launch-buttons .dropdown-item")
     names = [text.strip() for text in items.all_inner_texts()]
-    assert names[-5:] == ["Jupyter", "VSCode", "GitHub", "Colab", "Download"]
+    assert names[-4:] == ["Jupyter", "VSCode", "GitHub", "Download"]
     here.page.keyboard.press("ArrowDown")
     assert here.page.evaluate("document.activeElement.innerText.trim()") == names[0]
     width = here.page.viewport_size["width"]
@@ -363,7 +363,7 @@ def test_the_launch_menu_opens_by_keyboard_and_keeps_nobody_out(
 
 def test_the_badges_of_a_page_are_pictures_that_load(site: Path, serve: Serve, visit: Open) -> None:
     base = serve(site)
-    for page, number in (("notebooks/03_s3.html", 5), ("book/index.html", 6)):
+    for page, number in (("notebooks/03_s3.html", 4), ("book/index.html", 6)):
         here = settle(visit(base + page))
         sizes = here.page.locator("a img[src*='badge-']").evaluate_all(
             "pictures => pictures.map(picture => [picture.naturalWidth, picture.alt])"

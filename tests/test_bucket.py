@@ -221,7 +221,9 @@ def test_cleaning_up_leaves_no_object_no_version_no_upload_and_no_rule(
         assert "1 objects deleted" in said and "2 rules taken back" in said
         listed = s3.list_object_versions(Bucket=own, Prefix=f"{prefix}/")
         assert not listed.get("Versions") and not listed.get("DeleteMarkers")
-        assert not s3.list_multipart_uploads(Bucket=own, Prefix=f"{prefix}/").get("Uploads")
+        # asked for a prefix, MinIO lists no upload below it
+        uploads = s3.list_multipart_uploads(Bucket=own).get("Uploads", [])
+        assert not [each for each in uploads if each["Key"].startswith(prefix)]
         assert s3.get_object(Bucket=own, Key=f"{prefix}-neighbour/b")["Body"].read() == b"stays"
         bucket.clean_up(f"{own}/{prefix}")  # twice does no harm
     finally:

@@ -230,6 +230,7 @@ class Server(ABC):
         return persistently(self._start_once)
 
     def _start_once(self) -> Settings:
+        self.stop()  # what an earlier attempt, or a kill, left would keep its ports
         self.settings = self.settings.on_free_ports()
         self.configure()
         self.process.start(

@@ -182,7 +182,6 @@ class RabbitMQ(Server):
 
     def configure(self) -> None:
         """Users, rights, ports."""
-        self.process.stop()  # an epmd that outlived its node would keep the port
         folder = self.data
         everything = {"configure": ".*", "write": ".*", "read": ".*"}
         one_exchange = f"^{EXCHANGE}$"

@@ -277,7 +277,7 @@ def _delete(bucket: str, prefix: str) -> int:
         said = _call("delete_objects", Bucket=bucket, Delete={"Objects": batch, "Quiet": True})
         if said.get("Errors"):
             raise _Refused(said["Errors"][0].get("Code", "an error without a code"))
-    for upload in _uploads(bucket, prefix):
+    for upload in list(_uploads(bucket, prefix)):
         _call(
             "abort_multipart_upload", Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"]
         )
@@ -298,10 +298,18 @@ def _versions(bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
             at["VersionIdMarker"] = page["NextVersionIdMarker"]
 
 
-def _uploads(bucket: str, prefix: str) -> list[dict[str, Any]]:
-    page = _call("list_multipart_uploads", Bucket=bucket, Prefix=f"{prefix}/")
-    uploads: list[dict[str, Any]] = page.get("Uploads", [])
-    return uploads
+def _uploads(bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
+    """All unfinished uploads below a prefix."""
+    at: dict[str, str] = {}
+    while True:
+        # of the whole bucket: asked for a prefix, some stores list only the key of that name
+        page = _call("list_multipart_uploads", Bucket=bucket, **at)
+        for upload in page.get("Uploads", []):
+            if upload["Key"].startswith(f"{prefix}/"):
+                yield upload
+        if not page.get("IsTruncated"):
+            return
+        at = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
 
 
 # -- requests --------------------------------------------------------------------------
