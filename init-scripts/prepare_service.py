@@ -25,7 +25,7 @@ from student_edition import only_one, replace, write_all
 COURSE = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(COURSE / "notebooks"))
 from course import CourseError  # noqa: E402
-from course.packages import install  # noqa: E402
+from course.packages import install, missing  # noqa: E402
 
 BLOCK = "# >>> the chapter to open: written anew at each start >>>\n{}# <<<\n"
 TASK = "Open the chapter"
@@ -49,6 +49,8 @@ def main() -> int:
         remark(f'There is no chapter "{given.chapter}" in this version of the course. There are:')
         remark("\n".join(f"- {name}" for name in notebooks))
         return 1
+    # looked for before this goes on as the user, to whom root's own Python may be closed
+    needed = missing(*requirements(notebooks[given.chapter]))
     try:
         become(given.user, given.work)
         pages = {"README.md": readme(given.chapter, notebooks)}
@@ -65,7 +67,7 @@ def main() -> int:
     with only_one(given.work):
         settings(given.service, given.chapter, given.work)
     try:
-        install(*requirements(notebooks[given.chapter]))
+        install(*needed)
     except CourseError as error:
         remark(error.problem)
         remark("The chapter's first cells try again. If they fail too, restart the service.")

@@ -343,7 +343,10 @@ FAULTS = {
         "too strict on right answer 3",
     ),
     "tells the answer": (
-        full(FULL_CHECK.replace("count again", "it is {expected}")),
+        exercise(
+            check=CHECK.replace("not the answer to everything", "that is wrong, it is 42"),
+            right=("answer = 6 * 7", "answer = int('42')", "answer = 40 + 2"),
+        ),
         "told on wrong answer 1",
     ),
     "too few right answers": (full(right=RIGHT[:1]), "1 right answers, not 3"),
