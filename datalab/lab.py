@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -208,14 +209,18 @@ class Datalab:
         return present
 
     def _surveyed(self, present: State) -> State:
-        for server in self._servers(present):
-            present = present.with_server(server.key, server.surveyed())
-        present.save(self.folder)
-        return present
+        settings = {server.key: server.surveyed() for server in self._servers(present)}
+        return self._noted(present, settings)
 
     def _refreshed(self, present: State) -> State:
-        for server in self._servers(present):
-            present = present.with_server(server.key, server.refreshed())
+        settings = {server.key: server.refreshed() for server in self._servers(present)}
+        return self._noted(present, settings)
+
+    def _noted(self, present: State, settings: dict[str, Any]) -> State:
+        """With these settings of the servers; written only where one is another."""
+        if settings == present.servers:
+            return present
+        present = present.changed(servers=settings)
         present.save(self.folder)
         return present
 

@@ -6,7 +6,6 @@ import signal
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -250,5 +249,5 @@ class Server(ABC):
             yield
         finally:
             wanted = self.settings
-            if persistently(partial(self._start_once)) != wanted:
+            if persistently(self._start_once) != wanted:
                 raise RuntimeError(f"{self.name} is back, but on other ports")
