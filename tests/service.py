@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import boto3
+import nbformat
 from botocore.exceptions import ClientError
 
 from datalab.environment import merge
@@ -20,6 +21,18 @@ def service(notebook: Path, of_databases: tuple[str, ...] = ("01",)) -> dict[str
     """
     lab = Datalab(Path(os.environ["TEST_DATALAB"]))
     return merge(lab.environment(SERVICE, notebook.stem.startswith(of_databases)), os.environ)
+
+
+def printed(notebook: nbformat.NotebookNode) -> dict[str, str]:
+    """What the code cells of a notebook that was run printed and gave, by id."""
+    return {
+        cell.id: "".join(
+            output.get("text", "") + output.get("data", {}).get("text/plain", "")
+            for output in cell.outputs
+        )
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+    }
 
 
 def administrator() -> boto3.client:

@@ -23,7 +23,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError
 
 from tests.mutation import Mutant, mutants, spoilers
-from tests.service import left_behind, service
+from tests.service import left_behind, printed, service
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "init-scripts"))
@@ -387,14 +387,7 @@ def run_without(variables: set[str], name: str, folder: Path, **changes: str) ->
     resources = {"metadata": {"path": str(folder)}}
     client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources=resources)
     client.execute(env=kept | changes)
-    return {
-        cell.id: "".join(
-            output.get("text", "") + output.get("data", {}).get("text/plain", "")
-            for output in cell.outputs
-        )
-        for cell in notebook.cells
-        if cell.cell_type == "code"
-    }
+    return printed(notebook)
 
 
 @pytest.mark.xdist_group("05_sharing.ipynb")

@@ -14,7 +14,7 @@ from nbclient import NotebookClient
 from datalab.lab import Datalab
 from datalab.servers.rights import STUDENT, policy
 from datalab.servers.store import Keys
-from tests.service import administrator, left_behind, service
+from tests.service import administrator, left_behind, printed, service
 from tests.test_exercises import proof, write_all
 
 pytestmark = pytest.mark.xdist_group("05_sharing.ipynb")
@@ -46,14 +46,7 @@ def run(notebook: dict, environment: dict[str, str], folder: Path) -> dict[str, 
     NotebookClient(read, timeout=300, kernel_name="python3", resources=resources).execute(
         env=environment
     )
-    return {
-        cell.id: "".join(
-            output.get("text", "") + output.get("data", {}).get("text/plain", "")
-            for output in cell.outputs
-        )
-        for cell in read.cells
-        if cell.cell_type == "code"
-    }
+    return printed(read)
 
 
 def versioning() -> str | None:
