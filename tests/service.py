@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import boto3
@@ -41,8 +43,20 @@ def administrator() -> boto3.client:
     return store.client("s3", store.settings.root)
 
 
-def left_behind() -> list[str]:
-    """What is in the student's buckets, or open, or set, that was not there at the start.
+@contextmanager
+def nothing_left_behind() -> Iterator[None]:
+    """The store is searched before and after: what is new there was left behind.
+
+    Where a notebook has made the project's bucket keep versions, other tests of this worker
+    leave delete markers there.
+    """
+    before = found_on_the_store()
+    yield
+    assert [each for each in found_on_the_store() if each not in before] == []
+
+
+def found_on_the_store() -> list[str]:
+    """What is in the student's buckets, or open, or set, that a new datalab does not have.
 
     Objects with all their versions and markers, unfinished uploads, rules that open
     something to everybody, notifications, and buckets.

@@ -126,6 +126,20 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_what_was_left_is_found_and_what_was_there_before_is_not() -> None:
+    s3 = services.administrator()
+    before, left = ({"Bucket": "projet-village", "Key": f"test-service/{n}"} for n in "ab")
+    s3.put_object(**before, Body=b"")
+    try:
+        with services.nothing_left_behind():
+            pass
+        with pytest.raises(AssertionError, match="test-service/b"), services.nothing_left_behind():
+            s3.put_object(**left, Body=b"")
+    finally:
+        for each in (before, left):
+            s3.delete_object(**each)
+
+
 @pytest.mark.xdist_group("in a service, one after the other")
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_in_a_service_and_leaves_nothing(path: Path, work: Path) -> None:
@@ -136,9 +150,9 @@ def test_a_notebook_runs_in_a_service_and_leaves_nothing(path: Path, work: Path)
         kernel_name="python3",
         resources={"metadata": {"path": str(work)}},
     )
-    client.execute(env=services.service(path, of_databases=("01", "09")))
+    with services.nothing_left_behind():
+        client.execute(env=services.service(path, of_databases=("01", "09")))
     for cell in notebook.cells:
         if "raises-exception" in cell.metadata.get("tags", []):
             raised = any(output.output_type == "error" for output in cell.outputs)
             assert raised, f"cell {cell.id} is to show an error, and ran through"
-    assert services.left_behind() == []

@@ -14,7 +14,7 @@ from nbclient import NotebookClient
 from datalab.lab import Datalab
 from datalab.servers.rights import STUDENT, policy
 from datalab.servers.store import Keys
-from tests.service import administrator, left_behind, printed, service
+from tests.service import administrator, nothing_left_behind, printed, service
 from tests.test_exercises import proof, write_all
 
 pytestmark = pytest.mark.xdist_group("05_sharing.ipynb")
@@ -66,19 +66,19 @@ def with_keys(keys: Keys) -> dict[str, str]:
 def test_versions_are_kept_in_a_new_bucket_where_one_may_be_made(tmp_path: Path) -> None:
     root = Datalab(Path(os.environ["TEST_DATALAB"])).store().settings.root
     before = versioning()
-    said = run(section("versions", 4), with_keys(root), tmp_path)
+    with nothing_left_behind():  # the new bucket is gone
+        said = run(section("versions", 4), with_keys(root), tmp_path)
     assert said["versions-none"] == "'Enabled'"
     assert "what was deleted is back" in said["exercise-4-check"]
     assert "student-05-versions/05-sharing" in said["clean"]
-    assert left_behind() == []  # the new bucket is gone
     assert versioning() == before
 
 
 def test_the_exercise_on_versions_is_proven_where_a_bucket_keeps_them(tmp_path: Path) -> None:
     """In a service, where none does, its check says that it cannot check."""
     write_all(CHAPTER.parent, tmp_path)
-    assert proof(section("versions", 4), tmp_path) == []
-    assert left_behind() == []
+    with nothing_left_behind():
+        assert proof(section("versions", 4), tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -110,10 +110,10 @@ def test_where_nobody_may_write_a_policy_it_says_so_and_opens_nothing(tmp_path: 
     refused = {"Effect": "Deny", "Action": ["s3:PutBucketPolicy"], "Resource": ["arn:aws:s3:::*"]}
     rights["Statement"].append(refused)
     keys = store.token(rights=rights)
-    said = run(section("policy", 2), with_keys(keys), tmp_path)
+    with nothing_left_behind():
+        said = run(section("policy", 2), with_keys(keys), tmp_path)
     for cell in ("policy-put", "policy-open", "exercise-2-setup"):
         assert said[cell].startswith("Refused: ")
     assert said["policy-after"] == "(403, 403, 403)"
     assert said["policy-open-status"] == "403"
     assert "Not checked" in said["exercise-2-check"]
-    assert left_behind() == []
