@@ -52,7 +52,8 @@ def nothing_left_behind() -> Iterator[None]:
     """
     before = found_on_the_store()
     yield
-    assert [each for each in found_on_the_store() if each not in before] == []
+    left = [each for each in found_on_the_store() if each not in before]
+    assert not left, left
 
 
 def found_on_the_store() -> list[str]:
