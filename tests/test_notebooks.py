@@ -17,7 +17,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted(ROOT.glob("notebooks/*.ipynb"))
-#: Chapters of the first edition have one digit (`03`), units two: that of their part, and their own.
+#: Numbered with one digit (`03`). Units of the second edition have two: part and unit.
 CHAPTERS = [path for path in NOTEBOOKS if path.stem.startswith("0")]
 NUMBERED = re.compile(r"^## \d+\. ", re.MULTILINE)
 #: CommonMark with tables; of HTML these only, which every viewer of notebooks shows.

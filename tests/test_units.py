@@ -1,4 +1,4 @@
-"""Units of the second edition: what a person finishes in one sitting, as far as it can be counted."""
+"""Units of the second edition: what fits one sitting, as far as it can be counted."""
 
 import ast
 import re
