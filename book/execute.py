@@ -21,6 +21,7 @@ from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn, JupyterCacheAbstract
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from traitlets.config import Config
 
 from datalab.console import say
 from datalab.environment import merge
@@ -100,6 +101,8 @@ def execute(path: Path, environment: dict[str, str]) -> nbformat.NotebookNode:
         kernel_name="python3",
         resources={"metadata": {"path": str(path.parent)}},
         record_timing=False,  # the cache compares metadata
+        # by sockets of files: TCP ports are chosen a moment before a kernel takes them
+        config=Config({"KernelManager": {"transport": "ipc"}}),
     )
     return client.execute(env=environment)
 

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.xdist_group("book")
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "book" / "_ext"))
-from few_icons import without_others  # noqa: E402
+from light_pages import with_icons  # noqa: E402
 from site_check import problems  # noqa: E402
 
 from book import execute  # noqa: E402
@@ -267,7 +267,7 @@ def test_a_first_visit_is_light_and_shows_every_icon(site: Path, serve: Serve, v
 def test_a_script_of_icons_of_another_form_is_refused() -> None:
     """A new version of the theme: the build then keeps the script whole, and warns."""
     with pytest.raises(ValueError, match="2 icons found"):
-        without_others('var a={sun:[1,2,[],"f1","M0"],"moon-o":[1,2,[],"f2","M0"]}', {"sun"})
+        with_icons('var a={sun:[1,2,[],"f1","M0"],"moon-o":[1,2,[],"f2","M0"]}', {"sun"})
 
 
 def test_search_finds_a_chapter_and_a_term(site: Path, serve: Serve, visit: Open) -> None:
