@@ -21,7 +21,6 @@ from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn, JupyterCacheAbstract
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
-from traitlets.config import Config
 
 from datalab.console import say
 from datalab.environment import merge
@@ -101,8 +100,8 @@ def execute(path: Path, environment: dict[str, str]) -> nbformat.NotebookNode:
         kernel_name="python3",
         resources={"metadata": {"path": str(path.parent)}},
         record_timing=False,  # the cache compares metadata
-        # by sockets of files: TCP ports are chosen a moment before a kernel takes them
-        config=Config({"KernelManager": {"transport": "ipc"}}),
+        # without the warning that it talks over TCP, which is on 127.0.0.1
+        extra_arguments=["--log-level=ERROR"],
     )
     return client.execute(env=environment)
 

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.xdist_group("book")
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "book" / "_ext"))
-from light_pages import with_icons  # noqa: E402
+from light_pages import with_classes, with_icons  # noqa: E402
 from site_check import problems  # noqa: E402
 
 from book import execute  # noqa: E402
@@ -268,6 +268,18 @@ def test_a_script_of_icons_of_another_form_is_refused() -> None:
     """A new version of the theme: the build then keeps the script whole, and warns."""
     with pytest.raises(ValueError, match="2 icons found"):
         with_icons('var a={sun:[1,2,[],"f1","M0"],"moon-o":[1,2,[],"f2","M0"]}', {"sun"})
+
+
+def test_styles_of_classes_that_no_page_has_are_left_out() -> None:
+    styles = (
+        ".used, .other:not(.never):hover { color: red } .a:not(.never) { top: 0 }"
+        "@media (min-width: 1px) { .never > p, p { left: 0 } } .fa-sun:before { content: 'x' }"
+        "@media print { .never { top: 0 } } :root { --x: url(a.b) }"
+    )
+    kept = with_classes(styles, {"used", "a", "fa-sun"}).replace(" ", "")
+    assert kept == (
+        ".used{color:red}.a:not(.never){top:0}@media(min-width:1px){p{left:0}}:root{--x:url(a.b)}"
+    )
 
 
 def test_search_finds_a_chapter_and_a_term(site: Path, serve: Serve, visit: Open) -> None:
@@ -598,8 +610,8 @@ def test_a_tool_is_chosen_once_and_remembered(tabbed: Path, serve: Serve, visit:
     assert seen(here.page) == by_aws
     here.page.get_by_role("tab", name="DuckDB").first.click()
     assert seen(here.page) == ["list by aws", "more by aws", "read by DuckDB", "query by DuckDB"]
-    assert barriers(here.page) == []
     assert here.errors == []
+    assert barriers(here.page) == []
 
 
 def test_tools_are_chosen_by_keyboard(tabbed: Path, serve: Serve, visit: Open) -> None:
