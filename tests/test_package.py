@@ -264,7 +264,11 @@ USES = "def test_it(datalab): pass\ndef test_again(datalab): pass\n"
 @pytest.mark.parametrize(
     ("words", "changes", "says"),
     [
-        ([], {"DATALAB_MINIO": "/nonexistent"}, ["DATALAB_MINIO names", "Correct the variable"]),
+        (
+            [],
+            {"DATALAB_STORE": "minio", "DATALAB_MINIO": "/nonexistent"},
+            ["DATALAB_MINIO names", "Correct the variable"],
+        ),
         (["-o", "datalab_with=fax"], {}, ["datalab_with of pytest is 'fax'", "Set it to rabbitmq"]),
         (["-o", "datalab_as=king"], {}, ["datalab_as of pytest is 'king'", "laptop or service"]),
     ],
