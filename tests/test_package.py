@@ -25,6 +25,8 @@ from packaging.utils import canonicalize_name
 
 from datalab.environment import search_path
 from datalab.machine import binaries
+from datalab.state import FILE as STATE
+from datalab.state import State
 from tests.laptop import DEADLINE, clear, processes, shell
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -321,6 +323,15 @@ def test_a_folder_that_cannot_be_used_is_a_sentence(project: Project, tmp_path: 
     gone.mkdir()
     done = project.bash(f"rmdir {gone}; datalab status", gone)
     assert done.returncode == 1
+
+
+def test_a_datalab_of_the_course_is_left_to_the_course(project: Project, tmp_path: Path) -> None:
+    State.new(["internet"]).save(tmp_path)
+    before = (tmp_path / STATE).read_bytes()
+    done = project.bash("datalab up", DATALAB_DIR=str(tmp_path))
+    assert done.returncode == 1
+    assert "has what this one has not: internet." in done.stderr and "DATALAB_DIR" in done.stderr
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [(STATE, before)]
 
 
 def test_windows_is_told_where_it_runs() -> None:
