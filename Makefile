@@ -54,7 +54,8 @@ lock: $(VENV)/ready  ## compile the locked requirements from pyproject.toml, new
 	compile() { \
 	    $(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 "$$@"; \
 	}; \
-	compile --generate-hashes pyproject.toml --output-file requirements.txt; \
+	compile --generate-hashes pyproject.toml --group notebooks --group samples \
+	    --group book --group test --output-file requirements.txt; \
 	compile --generate-hashes --group go --output-file datalab/machine/go-toolchain.txt; \
 	compile --generate-hashes --group aws --output-file datalab/machine/aws-cli.txt; \
 	compile --generate-hashes --group seaweedfs --output-file datalab/machine/seaweedfs.txt; \

@@ -1,4 +1,4 @@
-"""The command line, ``python -m datalab``."""
+"""The command line, ``python -m datalab`` or, where it is installed, ``datalab``."""
 
 import argparse
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from datalab.console import console, say
+from datalab.console import as_called, console, say
 from datalab.environment import merge, search_path
 from datalab.errors import DatalabError
 from datalab.lab import Datalab, default_folder
@@ -36,11 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit code: 0; 1 for a situation that the message explains; 2 for a wrong command
         line; 3 where nothing runs; of ``run``, the code of the command.
     """
-    parser = _parser()
-    args = parser.parse_args(arguments)
     for number in (signal.SIGTERM, signal.SIGHUP):  # to clear up as after a Ctrl-C
         _handle(number, _end)
     try:
+        args = _parser().parse_args(arguments)
         return int(args.act(args))
     except DatalabError as error:
         console.print("[bold red]datalab:[/] ", end="")
@@ -66,14 +65,15 @@ def _end(number: int, _: FrameType | None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m datalab",
+        prog=as_called("python -m datalab"),
         description="The SSP Cloud on one machine: S3 over HTTPS, a 7-day token, PostgreSQL.",
     )
     parser.add_argument(
         "--dir",
         type=Path,
         default=default_folder(),
-        help="the datalab's folder (default: $DATALAB_DIR, else .datalab beside the course)",
+        help="the datalab's folder (default: $DATALAB_DIR, else .datalab beside the course; of "
+        "the installed command, .datalab in the present folder)",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "run",
         help="run a command in that environment",
-        usage="python -m datalab run [--as ROLE] [--with SERVER] -- CMD [ARG ...]",
+        usage=as_called("python -m datalab run [--as ROLE] [--with SERVER] -- CMD [ARG ...]"),
         description="Run a command in the environment of a service: on the running datalab "
         "or, if none runs, on one of its own that is removed after.",
     )
@@ -216,7 +216,8 @@ def _env(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace) -> int:
     command = args.command[1:] if args.command[:1] == ["--"] else args.command
     if not command:
-        args.parser.error("name the command to run: python -m datalab run -- CMD [ARG ...]")
+        usage = as_called("python -m datalab run -- CMD [ARG ...]")
+        args.parser.error(f"name the command to run: {usage}")
     lab = Datalab(args.dir)
     running = lab.running()
     if any(running.values()):

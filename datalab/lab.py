@@ -16,16 +16,18 @@ from datalab.environment import environment, search_path
 from datalab.errors import DatalabError
 from datalab.locks import held
 from datalab.machine import aws_cli, duckdb_extensions, trust
+from datalab.machine.course import is_the_course
 from datalab.process import Exited
 from datalab.servers import SERVERS, Server, in_order
+from datalab.servers.base import PROJECT
 from datalab.servers.store import Store
 from datalab.state import SERVICE, State
 
 
 def default_folder() -> Path:
-    """The folder of ``$DATALAB_DIR``, else ``.datalab`` in this checkout."""
+    """The folder of ``$DATALAB_DIR``, else ``.datalab`` beside the course, or where one is."""
     named = os.environ.get("DATALAB_DIR")
-    return Path(named) if named else Path(__file__).resolve().parent.parent / ".datalab"
+    return Path(named) if named else (PROJECT if is_the_course() else Path.cwd()) / ".datalab"
 
 
 @dataclass

@@ -11,8 +11,11 @@ def install() -> None:
     """Install the extensions that came as Python packages; those installed stay.
 
     After this, ``LOAD httpfs`` and ``INSTALL httpfs`` work as they do online. They land
-    where ``INSTALL`` always puts them, ``~/.duckdb/extensions``.
+    where ``INSTALL`` always puts them, ``~/.duckdb/extensions``. Without those packages
+    nothing is done.
     """
+    if not importlib.util.find_spec("duckdb_extensions"):
+        return
     import duckdb  # slow to import, and not needed to say `status`
     from duckdb_extensions import import_extension
 

@@ -23,7 +23,7 @@ def make_certificates(folder: Path, hosts: Sequence[str]) -> None:
     """Make an authority and its certificates, for 127.0.0.1 and for ``hosts``, once.
 
     ``folder`` then holds ``private.key`` and ``public.crt``, the names that MinIO looks
-    for, ``internet.pem`` (key and certificate of ``hosts``), and ``ca.pem``. The
+    for, ``internet.pem`` (key and certificate of ``hosts``, if there are any), and ``ca.pem``. The
     authority's own key is forgotten: it signs nothing else.
     """
     complete = folder / "hosts"  # written last; for other hosts all is made anew
@@ -34,7 +34,6 @@ def make_certificates(folder: Path, hosts: Sequence[str]) -> None:
 
     authority = trustme.CA(organization_name="Data in the Cloud, local datalab")
     certificate = authority.issue_cert("127.0.0.1", "localhost")
-    of_hosts = authority.issue_cert(*hosts)
     folder.mkdir(mode=0o700, exist_ok=True)
     complete.unlink(missing_ok=True)
     key = folder / "private.key"
@@ -42,9 +41,11 @@ def make_certificates(folder: Path, hosts: Sequence[str]) -> None:
     certificate.private_key_pem.write_to_path(str(key))
     for number, part in enumerate(certificate.cert_chain_pems):
         part.write_to_path(str(folder / "public.crt"), append=number > 0)
-    pair = folder / "internet.pem"
-    pair.touch(mode=0o600)
-    of_hosts.private_key_and_cert_chain_pem.write_to_path(str(pair))
+    if hosts:
+        pair = folder / "internet.pem"
+        pair.touch(mode=0o600)
+        of_hosts = authority.issue_cert(*hosts)
+        of_hosts.private_key_and_cert_chain_pem.write_to_path(str(pair))
     authority.cert_pem.write_to_path(str(folder / "ca.pem"))
     complete.write_text(names)
 

@@ -2,6 +2,7 @@
 
 from graphlib import TopologicalSorter
 
+from datalab.machine.course import is_the_course
 from datalab.servers.base import Server, Settings
 from datalab.servers.internet import Internet
 from datalab.servers.issuer import Issuer
@@ -14,6 +15,8 @@ __all__ = ["SERVERS", "Server", "Settings", "in_order"]
 SERVERS: dict[str, type[Server]] = {
     server.key: server for server in (Issuer, RabbitMQ, Minio, Postgres, Internet)
 }
+if not is_the_course():
+    del SERVERS[Internet.key]
 
 
 def in_order(keys: list[str]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from datalab.machine.course import is_the_course
 from datalab.machine.variables import without_strays
 from datalab.servers.base import Server, Settings, secret
 from datalab.servers.rights import (
@@ -87,9 +88,7 @@ class Store(Server):
             )
 
     def provision(self) -> None:
-        """Make the buckets, the accounts and their rights, and put the samples."""
-        from datalab.samples import MADE_UP, all_samples  # not needed to say `status`
-
+        """Make the buckets, the accounts and their rights, and put the course's samples."""
         s3 = self.client("s3", self.settings.root)
         existing = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
         buckets = {*chain(*OWN_BUCKETS.values()), COURSE_DATA, EARTH_SCIENCE}
@@ -100,6 +99,10 @@ class Store(Server):
         )
         s3.put_bucket_policy(Bucket=EARTH_SCIENCE, Policy=json.dumps(EARTH_SCIENCE_POLICY))
         self.make_accounts()
+        if not is_the_course():
+            return
+        from datalab.samples import MADE_UP, all_samples  # not needed to say `status`
+
         for bucket, sample in all_samples():
             s3.put_object(
                 Bucket=bucket,
