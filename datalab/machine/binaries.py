@@ -13,11 +13,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 import platformdirs
 from filelock import FileLock
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from datalab.console import console, say
 from datalab.errors import DatalabError
@@ -81,6 +81,15 @@ def find() -> Path | None:
 
 def is_minio(path: Path) -> bool:
     """Whether ``path`` is MinIO's server."""
+    try:
+        found = path.stat()
+    except OSError:
+        return False
+    return _says_minio(path, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+@cache  # to ask MinIO takes a quarter of a second
+def _says_minio(path: Path, *_: int) -> bool:
     try:
         done = subprocess.run(
             [path, "--version"],
@@ -217,9 +226,11 @@ def _kill_group(process: subprocess.Popen[str]) -> None:
 @contextmanager
 def _progress() -> Iterator[Callable[[int], None]]:
     """A bar on a terminal; elsewhere (CI) a line now and then."""
-    if console.is_terminal:
+    if console().is_terminal:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
         columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=console, transient=True) as bar:
+        with Progress(*columns, console=console(), transient=True) as bar:
             task = bar.add_task("building MinIO", total=STEPS)
             yield lambda step: bar.update(task, completed=min(step, STEPS - 1))
         return

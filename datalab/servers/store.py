@@ -3,6 +3,7 @@
 import json
 from abc import abstractmethod
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Any, ClassVar
@@ -28,6 +29,7 @@ from datalab.servers.rights import (
 REGION = "us-east-1"
 TOKEN_SECONDS = 7 * 24 * 3600
 RENEW_BEFORE = timedelta(days=1)
+UPLOADS = 4  # samples on their way at once
 
 
 class Keys(msgspec.Struct, frozen=True):
@@ -88,7 +90,7 @@ class Store(Server):
 
     def provision(self) -> None:
         """Make the buckets, the accounts and their rights, and put the samples."""
-        from datalab.samples import MADE_UP, all_samples  # not needed to say `status`
+        from datalab.samples import MADE_UP, Sample, all_samples  # not needed to say `status`
 
         s3 = self.client("s3", self.settings.root)
         existing = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
@@ -100,7 +102,8 @@ class Store(Server):
         )
         s3.put_bucket_policy(Bucket=EARTH_SCIENCE, Policy=json.dumps(EARTH_SCIENCE_POLICY))
         self.make_accounts()
-        for bucket, sample in all_samples():
+
+        def put(bucket: str, sample: Sample) -> None:
             s3.put_object(
                 Bucket=bucket,
                 Key=sample.key,
@@ -108,8 +111,17 @@ class Store(Server):
                 ContentType=sample.content_type,
                 Metadata=MADE_UP,
             )
+
+        with ThreadPoolExecutor(UPLOADS) as uploads:
+            for upload in [uploads.submit(put, *each) for each in all_samples()]:
+                upload.result()
         for key, text in COLLEAGUE_OBJECTS.items():
             s3.put_object(Bucket=COLLEAGUE, Key=key, Body=text.encode(), Metadata=MADE_UP)
+
+    @classmethod
+    def import_client(cls) -> None:
+        """That of S3."""
+        import boto3  # noqa: F401
 
     @classmethod
     def client_errors(cls) -> tuple[type[Exception], ...]:
