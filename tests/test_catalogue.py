@@ -303,7 +303,12 @@ def a_lab_to_break() -> Iterator[tuple[Datalab, Follower]]:
             aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
             aws_session_token=environment["AWS_SESSION_TOKEN"],
             verify=environment["AWS_CA_BUNDLE"],
-            config=Config(connect_timeout=2, read_timeout=20, retries={"total_max_attempts": 1}),
+            config=Config(
+                connect_timeout=2,
+                read_timeout=20,
+                retries={"total_max_attempts": 1},
+                request_checksum_calculation="when_required",  # else a handshake an upload
+            ),
         )
         follower = Follower(environment, Storage(s3, "student", "tiles/", "catalogue/"))
         follower.start()

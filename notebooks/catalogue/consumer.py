@@ -149,10 +149,12 @@ class Consumer:
             # The queue has one active consumer. If that is this one, a follower that is started
             # now waits; what it is to get goes back into the queue when this connection closes.
             channel.basic_consume(self.queue, lambda *_: None)
-            declared = channel.queue_declare(self.queue, passive=True)
-            if declared.method.consumer_count > 1:
-                raise FollowerAtWork(self.queue)
-            return _while_connected(connection, self.storage.rebuild)
+            for _ in range(10):  # a follower that has just ended is counted for a moment
+                declared = channel.queue_declare(self.queue, passive=True)
+                if declared.method.consumer_count == 1:
+                    return _while_connected(connection, self.storage.rebuild)
+                connection.sleep(0.1)
+            raise FollowerAtWork(self.queue)
 
     def ask_to_reconcile(self) -> None:
         """Ask whoever follows the queue to rebuild the catalogue, in its turn."""
