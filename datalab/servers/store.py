@@ -5,6 +5,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import chain
 from typing import Any, ClassVar
 
@@ -30,6 +31,13 @@ REGION = "us-east-1"
 TOKEN_SECONDS = 7 * 24 * 3600
 RENEW_BEFORE = timedelta(days=1)
 UPLOADS = 4  # samples on their way at once
+
+
+@cache  # it reads what it knows of each service once
+def _session() -> Any:
+    import boto3  # slow to import, and not needed to say `status`
+
+    return boto3.Session()
 
 
 class Keys(msgspec.Struct, frozen=True):
@@ -68,11 +76,10 @@ class Store(Server):
 
     def client(self, service: str, keys: Keys) -> Any:
         """A boto3 client of this server, with nothing taken from the environment."""
-        import boto3  # slow to import, and not needed to say `status`
         from botocore.config import Config
 
         with without_strays():
-            return boto3.Session().client(
+            return _session().client(
                 service,
                 endpoint_url=f"https://{self.address}",
                 region_name=REGION,
