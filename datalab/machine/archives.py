@@ -75,7 +75,8 @@ def _whole(folder: Path, kind: str) -> ZipFile | None:
 
 def _made(folder: Path, kind: str, make: Callable[[ZipFile], None]) -> ZipFile:
     """Write the archive, whole or not at all, and remove those that it replaces."""
-    for remains in [*folder.glob(f"{kind}.unfinished"), *folder.glob(f"{kind}-*.zip")]:
+    name = kind.partition("-")[0]
+    for remains in [*folder.glob(f"{name}-*.unfinished"), *folder.glob(f"{kind}-*.zip")]:
         remains.unlink()  # of a process that was killed; damaged
     unfinished = folder / f"{kind}.unfinished"
     try:
@@ -84,8 +85,8 @@ def _made(folder: Path, kind: str, make: Callable[[ZipFile], None]) -> ZipFile:
         file = unfinished.rename(folder / f"{kind}-{_digest_of(unfinished)}.zip")
     finally:
         unfinished.unlink(missing_ok=True)
-    all_of_them = folder.glob(f"{kind.partition('-')[0]}-*.zip")
-    for old in sorted(all_of_them, key=lambda each: each.stat().st_mtime)[:-KEPT]:
+    every_version = folder.glob(f"{name}-*.zip")
+    for old in sorted(every_version, key=lambda each: each.stat().st_mtime)[:-KEPT]:
         old.unlink()
     return ZipFile(file)
 
