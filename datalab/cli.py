@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,6 +17,7 @@ from datalab.console import as_called, console, say
 from datalab.environment import merge, search_path
 from datalab.errors import DatalabError
 from datalab.lab import Datalab, default_folder
+from datalab.process import one_look
 from datalab.servers import SERVERS
 from datalab.state import LAPTOP, SERVICE, State
 from datalab.temporary import temporary
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         args = _parser().parse_args(arguments)
         return int(args.act(args))
     except DatalabError as error:
-        console.print("[bold red]datalab:[/] ", end="")
+        console().print("[bold red]datalab:[/] ", end="")
         say(error.problem)
         say(error.next_step)
         return 1
@@ -162,7 +163,7 @@ def _up(args: argparse.Namespace) -> int:
     lab = Datalab(args.dir)
     started = lab.up(_also(args), **_role(args))
     say("The datalab is ready." if started else "The datalab runs already.")
-    _print_addresses(lab)
+    _print_addresses(lab, dict.fromkeys(SERVERS, True))
     return 0
 
 
@@ -174,11 +175,13 @@ def _down(args: argparse.Namespace) -> int:
 
 def _status(args: argparse.Namespace) -> int:
     lab = Datalab(args.dir)
-    running = lab.running()
-    if not lab.lives():
+    with one_look():
+        running = lab.running()
+        lives = lab.lives()
+    if not lives:
         print(f"No datalab runs in {lab.folder}.")
         return NOTHING_RUNS
-    _print_addresses(lab)
+    _print_addresses(lab, running)
     state = lab.state()
     if not all(running.values()) or not (state and state.provisioned):
         say("Not all of it runs. Repair it with: python -m datalab up")
@@ -186,13 +189,13 @@ def _status(args: argparse.Namespace) -> int:
     return 0
 
 
-def _print_addresses(lab: Datalab) -> None:
+def _print_addresses(lab: Datalab, running: Mapping[str, bool]) -> None:
     state = lab.state()
     assert state is not None
     rows: dict[str, str] = {}
     for server in lab.servers():
         shown = server.shown()
-        rows |= shown if server.runs() else dict.fromkeys(shown, "does not run")
+        rows |= shown if running[server.key] else dict.fromkeys(shown, "does not run")
     if state.role == SERVICE:
         rows["as"] = _role_shown(state)
     for name, value in {**rows, "folder": str(lab.folder)}.items():

@@ -1,16 +1,25 @@
 """What the datalab says while it works: on standard error, so that output can be piped."""
 
 import sys
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
+if TYPE_CHECKING:
+    from rich.console import Console
 
-console = Console(stderr=True, highlight=False)
+
+@cache
+def console() -> "Console":
+    """The terminal, or what stands in for it."""
+    from rich.console import Console  # slow to import, and not needed to say `status`
+
+    return Console(stderr=True, highlight=False)
 
 
 def say(text: str) -> None:
     """Print a line for the user; paths and brackets stay as they are."""
-    console.print(as_called(text), markup=False, soft_wrap=True)
+    console().print(as_called(text), markup=False, soft_wrap=True)
 
 
 def as_called(text: str) -> str:

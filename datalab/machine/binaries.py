@@ -17,7 +17,6 @@ from pathlib import Path
 
 import platformdirs
 from filelock import FileLock
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from datalab.console import console, say
 from datalab.errors import DatalabError
@@ -76,7 +75,13 @@ def find() -> Path | None:
         candidate = shutil.which("minio", path=folder)
         if candidate and is_minio(Path(candidate)):
             return Path(candidate).absolute()
-    return cached() if is_minio(cached()) else None
+    return cached() if _is_cached() else None
+
+
+def _is_cached() -> bool:
+    # not asked what it is: it was built and moved there whole, and to ask takes a quarter of a
+    # second of each start
+    return os.access(cached(), os.X_OK)
 
 
 def is_minio(path: Path) -> bool:
@@ -106,7 +111,7 @@ def build() -> None:
             "Set XDG_CACHE_HOME to a folder of yours.",
         ) from error
     with held(FileLock(folder / "build.lock"), "Another build of MinIO is under way"):
-        if is_minio(cached()):
+        if _is_cached():
             return  # another build made it while this one waited
         for remains in folder.glob("build-*"):  # of a build that was killed
             shutil.rmtree(remains, ignore_errors=True)
@@ -217,9 +222,11 @@ def _kill_group(process: subprocess.Popen[str]) -> None:
 @contextmanager
 def _progress() -> Iterator[Callable[[int], None]]:
     """A bar on a terminal; elsewhere (CI) a line now and then."""
-    if console.is_terminal:
+    if console().is_terminal:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
         columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=console, transient=True) as bar:
+        with Progress(*columns, console=console(), transient=True) as bar:
             task = bar.add_task("building MinIO", total=STEPS)
             yield lambda step: bar.update(task, completed=min(step, STEPS - 1))
         return

@@ -1,6 +1,7 @@
 """The certificates of a datalab: its own authority, and the bundle that clients trust."""
 
 import os
+import re
 import ssl
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,8 @@ BUNDLE_VARIABLES = (
     "CURL_CA_BUNDLE",
     "GDAL_CURL_CA_BUNDLE",
 )
+
+PEM_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.+?)-----END \1-----", re.DOTALL)
 
 
 def make_certificates(folder: Path, hosts: Sequence[str]) -> None:
@@ -56,6 +59,9 @@ def write_bundle(folder: Path, environment: Mapping[str, str]) -> Path:
     A company network or a CI machine names its authorities in one of the variables;
     those are extended, so that all else in the environment keeps working. Where none
     is named, it is what Python's clients use by themselves: certifi's list, the system's.
+
+    Each certificate stands in it once: two lists have most of theirs in common, and a client
+    reads the whole file for each connection that it opens.
     """
     named = {Path(environment[name]) for name in BUNDLE_VARIABLES if environment.get(name)}
     bundle = folder / "bundle.pem"
@@ -65,9 +71,15 @@ def write_bundle(folder: Path, environment: Mapping[str, str]) -> Path:
     if not trusted:
         system = ssl.get_default_verify_paths().cafile
         trusted = [Path(certifi.where()), *([Path(system)] if system else [])]
-    parts = [path.read_text() for path in trusted]
-    parts.append((folder / "ca.pem").read_text())
+    lists = [path.read_text(errors="replace") for path in (*trusted, folder / "ca.pem")]
     unfinished = folder / f"bundle.pem.{os.getpid()}"
-    unfinished.write_text("\n".join(parts))
+    unfinished.write_text(_without_duplicates("\n".join(lists)))
     unfinished.replace(bundle)  # a running notebook may be reading the old one
     return bundle
+
+
+def _without_duplicates(certificates: str) -> str:
+    """The PEM blocks of a text, each once, without the remarks between them."""
+    # two files may break the lines of the same certificate in other places
+    blocks = {"".join(block[2].split()): block[0] for block in PEM_BLOCK.finditer(certificates)}
+    return "\n".join([*blocks.values(), ""])

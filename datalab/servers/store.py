@@ -3,7 +3,9 @@
 import json
 from abc import abstractmethod
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import chain
 from typing import Any, ClassVar
 
@@ -29,6 +31,14 @@ from datalab.servers.rights import (
 REGION = "us-east-1"
 TOKEN_SECONDS = 7 * 24 * 3600
 RENEW_BEFORE = timedelta(days=1)
+UPLOADS = 4  # samples on their way at once
+
+
+@cache  # it reads what it knows of each service once
+def _session() -> Any:
+    import boto3  # slow to import, and not needed to say `status`
+
+    return boto3.Session()
 
 
 class Keys(msgspec.Struct, frozen=True):
@@ -67,11 +77,10 @@ class Store(Server):
 
     def client(self, service: str, keys: Keys) -> Any:
         """A boto3 client of this server, with nothing taken from the environment."""
-        import boto3  # slow to import, and not needed to say `status`
         from botocore.config import Config
 
         with without_strays():
-            return boto3.Session().client(
+            return _session().client(
                 service,
                 endpoint_url=f"https://{self.address}",
                 region_name=REGION,
@@ -101,9 +110,9 @@ class Store(Server):
         self.make_accounts()
         if not is_the_course():
             return
-        from datalab.samples import MADE_UP, all_samples  # not needed to say `status`
+        from datalab.samples import MADE_UP, Sample, all_samples  # not needed to say `status`
 
-        for bucket, sample in all_samples():
+        def put(bucket: str, sample: Sample) -> None:
             s3.put_object(
                 Bucket=bucket,
                 Key=sample.key,
@@ -111,8 +120,17 @@ class Store(Server):
                 ContentType=sample.content_type,
                 Metadata=MADE_UP,
             )
+
+        with ThreadPoolExecutor(UPLOADS) as uploads:
+            for upload in [uploads.submit(put, *each) for each in all_samples()]:
+                upload.result()
         for key, text in COLLEAGUE_OBJECTS.items():
             s3.put_object(Bucket=COLLEAGUE, Key=key, Body=text.encode(), Metadata=MADE_UP)
+
+    @classmethod
+    def import_client(cls) -> None:
+        """That of S3."""
+        import boto3  # noqa: F401
 
     @classmethod
     def client_errors(cls) -> tuple[type[Exception], ...]:
