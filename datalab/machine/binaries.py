@@ -1,5 +1,7 @@
 """Find MinIO; where a machine does not have it, build it from source.
 
+``python -m datalab.machine.binaries`` does that ahead of the first start.
+
 MinIO publishes no binaries any more, so the last place to look is its source, by way
 of the Go module proxy: two to four minutes, once for each user of a machine.
 """
@@ -9,6 +11,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -241,3 +244,17 @@ def _progress() -> Iterator[Callable[[int], None]]:
             say(f"  MinIO: {share:.0%} of the packages, {told - began:.0f} s")
 
     yield tell
+
+
+def main() -> int:
+    """Have MinIO on this machine."""
+    try:
+        find_minio()
+    except DatalabError as error:
+        say(str(error))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
