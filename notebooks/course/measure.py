@@ -38,7 +38,7 @@ class Request:
     """One request to the store, and its answer."""
 
     name: str  #: S3's word for it, such as "GetObject" or "HeadObject"
-    path: str  #: bucket and key
+    path: str  #: bucket and key (the key alone where the bucket is part of the host's name)
     start: float  #: seconds since the watch began
     end: float  #: seconds since the watch began
     bytes: int  #: what came back, without headers
@@ -159,7 +159,7 @@ def _events(client: Any, seen: Traffic) -> Iterator[None]:
             return
         name, sent, start = context[mark]
         now = perf_counter() - begin
-        request = Request(name, unquote(sent["url_path"]).strip("/"), start, now, 0)
+        request = Request(name, _path(sent["url"]), start, now, 0)
         request.sent = _length_sent(sent)
         seen.log.append(request)
         context[mark] = name, sent, now  # should it be repeated
@@ -178,6 +178,10 @@ def _events(client: Any, seen: Traffic) -> Iterator[None]:
     finally:
         client.meta.events.unregister("before-call.s3", before)
         client.meta.events.unregister("response-received.s3", after)
+
+
+def _path(url: str) -> str:
+    return unquote(urlsplit(url).path).strip("/")
 
 
 def _range(headers: Any) -> tuple[int, int]:
@@ -235,10 +239,9 @@ def _duckdb_log(db: Any, seen: Traffic) -> Iterator[None]:
         db.execute("CALL disable_logging()")
         db.execute("CALL truncate_duckdb_logs()")
     for method, url, started, milliseconds, sent, headers in rows:
-        address = urlsplit(url)
         start = (started - begin) / 1e6
-        name = "ListObjectsV2" if "list-type=" in address.query else f"{method.title()}Object"
-        request = Request(name, unquote(address.path).strip("/"), start, start, 0, sent or 0)
+        name = "ListObjectsV2" if "list-type=" in url else f"{method.title()}Object"
+        request = Request(name, _path(url), start, start, 0, sent or 0)
         request.end += (milliseconds or 0) / 1e3
         if name == "GetObject":
             request.bytes, request.first = _range(headers)
