@@ -378,6 +378,13 @@ def test_a_check_that_checks_nothing_has_to_say_so(tmp_path: Path) -> None:
     assert proof(honest, tmp_path, elsewhere=("exercise-1-check",)) == []
 
 
+def test_a_cell_that_needs_the_internet_is_left_out(tmp_path: Path) -> None:
+    source = exercise(after="1 / 0")
+    assert proof(source, tmp_path) == ["after needs an answer: ZeroDivisionError: division by zero"]
+    source["cells"][-1]["metadata"]["tags"] = ["skip-execution"]
+    assert proof(source, tmp_path) == []
+
+
 # -- where there is less than on the datalab ----------------------------------------
 
 
