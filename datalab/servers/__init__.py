@@ -1,7 +1,9 @@
 """The servers of a datalab. Adding one is a file here and a line below."""
 
+from collections.abc import Iterator
 from graphlib import TopologicalSorter
 
+from datalab.machine.course import is_the_course
 from datalab.servers.base import Server, Settings
 from datalab.servers.internet import Internet
 from datalab.servers.issuer import Issuer
@@ -9,14 +11,27 @@ from datalab.servers.minio import Minio
 from datalab.servers.postgres import Postgres
 from datalab.servers.rabbitmq import RabbitMQ
 
-__all__ = ["SERVERS", "Server", "Settings", "in_order"]
+__all__ = ["SERVERS", "Server", "Settings", "in_order", "in_turns"]
 
 SERVERS: dict[str, type[Server]] = {
     server.key: server for server in (Issuer, RabbitMQ, Minio, Postgres, Internet)
 }
+if not is_the_course():
+    del SERVERS[Internet.key]
 
 
 def in_order(keys: list[str]) -> list[str]:
     """``keys`` so that each server comes after those that it needs."""
-    graph = {key: [need for need in SERVERS[key].needs if need in keys] for key in keys}
-    return list(TopologicalSorter(graph).static_order())
+    return [key for turn in in_turns(keys) for key in turn]
+
+
+def in_turns(keys: list[str]) -> Iterator[tuple[str, ...]]:
+    """The same in groups: those of a group need none of each other."""
+    graph = TopologicalSorter(
+        {key: [need for need in SERVERS[key].needs if need in keys] for key in keys}
+    )
+    graph.prepare()
+    while graph.is_active():
+        turn = graph.get_ready()
+        yield turn
+        graph.done(*turn)
