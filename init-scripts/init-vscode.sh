@@ -12,7 +12,7 @@ usage() {
 Usage: init-$service.sh CHAPTER [options]
 
 Puts the notebooks of the course into the work folder and has the service open CHAPTER,
-such as 03_s3. A notebook that you changed is never overwritten: a newer version of it is
+such as 13_parquet. A notebook that you changed is never overwritten: a newer version of it is
 put beside it, as CHAPTER.new-version.ipynb.
 
   --version VERSION        tag or commit (all 40 digits) of the course
@@ -107,7 +107,7 @@ read_arguments() {
             chapter=${1%.ipynb}
             if ! [[ $chapter =~ ^$name$ ]]; then
                 fail "$(shown "$1") cannot be the name of a chapter." \
-                    "A name, such as 03_s3, consists of letters, digits, _, - and dots."
+                    "A name, such as 13_parquet, consists of letters, digits, _, - and dots."
             fi
             ;;
         esac
@@ -116,7 +116,7 @@ read_arguments() {
     if [ -z "$chapter" ]; then
         usage
         fail "No chapter was named." \
-            "Give its name as argument of the script (init.personalInitArgs), such as 03_s3."
+            "Give its name as argument of the script (init.personalInitArgs), such as 13_parquet."
     fi
 }
 

@@ -41,7 +41,7 @@ from student_edition import FOLDERS  # noqa: E402
 from tests.laptop import wait_until  # noqa: E402
 
 CHAPTERS = sorted(path.stem for path in ROOT.glob("notebooks/*.ipynb"))
-CHAPTER = "02_parquet"
+CHAPTER = "12_text_files"
 RAW = "https://raw.githubusercontent.com"
 STUDENT = 1000  # the user of the images
 AS_ROOT = os.geteuid() == 0
@@ -403,11 +403,11 @@ def test_a_copy_on_the_store_of_the_platform_needs_both_options(service: Service
     note = service.fails(f"{CHAPTER} {version}", PERSONAL_INIT_SCRIPT=COPY)
     assert "lack --repository." in note and "Add --repository to the arguments" in note
     page = (ROOT / "book" / "instructors.md").read_text()
-    (line,) = re.findall(r"`(03_s3 --repository \S+ --version \S+)`", page)
+    (line,) = re.findall(r"`(13_parquet --repository \S+ --version \S+)`", page)
     assert as_onyxia_reads(line) == line
     args = line.replace("OWNER/NAME", "owner/course").replace("v1.0", "v2")
     service.start(args, PERSONAL_INIT_SCRIPT=COPY)
-    assert "Second edition." in (service.work / "03_s3.ipynb").read_text(encoding="utf-8")
+    assert "Second edition." in (service.work / "13_parquet.ipynb").read_text(encoding="utf-8")
     assert not service.notes
 
 
@@ -461,34 +461,34 @@ def test_help_tells_everything_and_does_nothing(service: Service, kind: str) -> 
 
 REFUSED = {
     "nothing": ("", "No chapter was named"),
-    "a path": ("../02_parquet", "letters, digits"),
+    "a path": ("../12_text_files", "letters, digits"),
     "a path from the root": ("/etc/passwd", "letters, digits"),
-    "a path below": ("notebooks/02_parquet", "letters, digits"),
+    "a path below": ("notebooks/12_text_files", "letters, digits"),
     "dots": ("..", "letters, digits"),
     "a command": ("$(id)", "letters, digits"),
     "a command of old": ("`id`", "letters, digits"),
-    "a second command": ("02_parquet;id", "letters, digits"),
-    "a pipe": ("02_parquet|id", "letters, digits"),
+    "a second command": ("12_text_files;id", "letters, digits"),
+    "a pipe": ("12_text_files|id", "letters, digits"),
     "a pattern": ("*x*", "letters, digits"),
     "a quote": ("02'+id()+'", "letters, digits"),
     "a quote of Python": ('02"+id()+"', "letters, digits"),
     "a brace": ("{0.__class__}", "letters, digits"),
-    "a backslash": ("02_parquet\\n", "letters, digits"),
+    "a backslash": ("12_text_files\\n", "letters, digits"),
     "another alphabet": ("02_parqu\u00e9t", "letters, digits"),
     "a very long name": ("a" * 5000 + "!", "letters, digits"),
-    "two chapters": ("02_parquet 03_s3", "One chapter can be opened"),
-    "an unknown option": ("02_parquet --force", 'no option "--force"'),
-    "no version": ("02_parquet --version", "--version lacks its value"),
-    "an option for a version": ("02_parquet --version --solutions", "--version lacks its value"),
-    "a version with a path": ("02_parquet --version ../main", "cannot be a version"),
-    "a version that is an option": ("02_parquet --version=-x", "no option"),
-    "a version with a colon": ("02_parquet --version v1:refs/heads/x", "cannot be a version"),
-    "a local repository": ("02_parquet --repository /etc --version v1", "no repository"),
-    "a file": ("02_parquet --repository file:///etc --version v1", "no repository"),
-    "a program": ("02_parquet --repository ext::id --version v1", "no repository"),
-    "ssh": ("02_parquet --repository git@github.com:a/b --version v1", "no repository"),
-    "a password": ("02_parquet --repository https://u:p@github.com/a/b", "no repository"),
-    "a repository with dots": ("02_parquet --repository https://h/../a", "no repository"),
+    "two chapters": ("12_text_files 13_parquet", "One chapter can be opened"),
+    "an unknown option": ("12_text_files --force", 'no option "--force"'),
+    "no version": ("12_text_files --version", "--version lacks its value"),
+    "an option for a version": ("12_text_files --version --solutions", "--version lacks its value"),
+    "a version with a path": ("12_text_files --version ../main", "cannot be a version"),
+    "a version that is an option": ("12_text_files --version=-x", "no option"),
+    "a version with a colon": ("12_text_files --version v1:refs/heads/x", "cannot be a version"),
+    "a local repository": ("12_text_files --repository /etc --version v1", "no repository"),
+    "a file": ("12_text_files --repository file:///etc --version v1", "no repository"),
+    "a program": ("12_text_files --repository ext::id --version v1", "no repository"),
+    "ssh": ("12_text_files --repository git@github.com:a/b --version v1", "no repository"),
+    "a password": ("12_text_files --repository https://u:p@github.com/a/b", "no repository"),
+    "a repository with dots": ("12_text_files --repository https://h/../a", "no repository"),
 }
 
 
@@ -503,7 +503,7 @@ def test_a_wrong_argument_is_refused_before_anything_is_touched(
     assert service.files() == ["COURSE-SETUP.md"] and not list(service.home.iterdir())
 
 
-@pytest.mark.parametrize("words", [[""], ["a b"], ["02_parquet\nx"], ["02_parquet", ""]])
+@pytest.mark.parametrize("words", [[""], ["a b"], ["12_text_files\nx"], ["12_text_files", ""]])
 def test_an_argument_that_no_shell_splits_is_refused_too(
     service: Service, words: list[str]
 ) -> None:
@@ -521,9 +521,9 @@ def test_an_argument_that_no_shell_splits_is_refused_too(
 def test_an_unknown_chapter_is_refused_with_the_chapters_of_that_version(
     service: Service, course: Course
 ) -> None:
-    course.publish("fewer", lambda folder: (folder / "notebooks" / "03_s3.ipynb").unlink())
-    note = service.fails("03_s3", "fewer")
-    there = [name for name in CHAPTERS if name != "03_s3"]
+    course.publish("fewer", lambda folder: (folder / "notebooks" / "13_parquet.ipynb").unlink())
+    note = service.fails("13_parquet", "fewer")
+    there = [name for name in CHAPTERS if name != "13_parquet"]
     assert re.findall(r"^- (\w+)$", note, re.MULTILINE) == there
     assert service.files() == ["COURSE-SETUP.md"] and not list(service.home.iterdir())
 
@@ -552,7 +552,7 @@ def test_a_restart_keeps_edited_notebooks_and_updates_the_others(
         assert beside.exists() == expected
         if expected:
             assert "Second edition." in beside.read_text(encoding="utf-8")
-        other = (service.work / "03_s3.ipynb").read_text(encoding="utf-8")
+        other = (service.work / "13_parquet.ipynb").read_text(encoding="utf-8")
         assert ("Second edition." in other) == expected
         settings = service.jupyter if kind == "jupyter" else service.vscode
         assert settings.exists() and not service.notes
@@ -569,12 +569,12 @@ def test_a_readme_and_a_picture_of_the_student_s_own_are_kept(service: Service) 
 
 def test_a_service_can_be_started_for_another_chapter(service: Service) -> None:
     for kind in SERVICES:
-        service.start("02_parquet", "v1", kind)
-        service.start("03_s3", "v1", kind)
+        service.start("12_text_files", "v1", kind)
+        service.start("13_parquet", "v1", kind)
     assert service.jupyter.read_text().count("default_url") == 1
-    assert "03_s3" in service.jupyter.read_text()
+    assert "13_parquet" in service.jupyter.read_text()
     assert len(json.loads(service.tasks.read_text())["tasks"]) == 1
-    assert "03_s3" in service.tasks.read_text()
+    assert "13_parquet" in service.tasks.read_text()
     assert not list(service.work.glob("*new-version*"))
 
 
@@ -770,7 +770,7 @@ def test_another_repository_is_not_taken_for_the_course(service: Service, course
 def test_without_network_the_student_is_told_and_a_later_start_clears_it(
     service: Service,
 ) -> None:
-    service.start("03_s3", "v2")  # an earlier day
+    service.start("13_parquet", "v2")  # an earlier day
     before = {path: path.read_bytes() for path in service.work.rglob("*") if path.is_file()}
     with socket.socket() as closed:  # bound and not listening: connections are refused
         closed.bind(("127.0.0.1", 0))
@@ -1026,7 +1026,7 @@ def test_by_hand_the_student_s_edition_comes_and_a_second_time_does_no_harm(
     assert "wrong_answers" not in path.read_text(encoding="utf-8")
     mine = edit(path)
     said = by_hand(service)
-    assert f"{CHAPTER}.ipynb: kept" in said and "03_s3.ipynb: up to date" in said
+    assert f"{CHAPTER}.ipynb: kept" in said and "13_parquet.ipynb: up to date" in said
     assert path.read_bytes() == mine and not service.notes
 
 

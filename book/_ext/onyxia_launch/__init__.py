@@ -8,7 +8,7 @@ download. The directive ``launch`` shows the same as badges::
     ```{launch}
     ```
 
-    ```{launch} /notebooks/03_s3
+    ```{launch} /notebooks/13_parquet
     :only: jupyter-python, forge
     ```
 
