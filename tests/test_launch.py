@@ -149,8 +149,8 @@ def test_the_service_s_name_is_shown_as_it_is(name: str) -> None:
 
 
 GOOD = [
-    "11_first_steps", "03_s3", "01_numpy", "01_code", "02_face", "x", "x-1", "été", "a.b", "03-s3", "v1", "nothing",
-    "manip 01_numpy", "03_s3 --solutions", "x --repository https://h/g/n --version v1.0", "a=b",
+    "13_parquet", "01_numpy", "01_code", "02_face", "x", "x-1", "été", "a.b", "03-s3", "v1", "a=b",
+    "manip 01_numpy", "17_s3 --solutions", "x --repository https://h/g/n --version v1.0", "nothing",
 ]  # fmt: skip
 #: What is not a text in YAML without quotes: for PyYAML, or for Go's parser only.
 BAD = {
