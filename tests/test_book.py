@@ -118,7 +118,7 @@ def test_every_notebook_is_in_the_toc() -> None:
 
 def test_every_chapter_is_on_the_start_page(site: Path) -> None:
     start = (site / "book" / "index.html").read_text(encoding="utf-8")
-    table = start[start.index('id="chapters"') :]
+    table = start[start.index('id="all-units-and-chapters"') :]
     for document in chapters():
         if document.startswith("notebooks/"):
             assert f'href="../{document}.html"' in table, document
@@ -256,7 +256,7 @@ def test_a_first_visit_is_light_and_shows_every_icon(site: Path, serve: Serve, v
     here.page.on("response", lambda response: sizes.append(len(response.body())))
     base = serve(site)
     here.page.context.unroute("**")
-    here.page.goto(base + "notebooks/03_s3.html")
+    here.page.goto(base + "notebooks/13_parquet.html")
     settle(here)
     assert sum(sizes) <= 800_000
     icons = here.page.locator("svg.svg-inline--fa")
@@ -287,7 +287,7 @@ def test_search_finds_a_chapter_and_a_term(site: Path, serve: Serve, visit: Open
     links = here.page.locator("#search-results li a")
     links.first.wait_for()
     found = {address.split("?")[0] for address in links.evaluate_all(HREFS)}
-    assert {"book/glossary.html", "notebooks/03_s3.html"} <= found
+    assert {"book/glossary.html", "notebooks/13_parquet.html"} <= found
 
 
 HREFS = "links => links.map(link => link.getAttribute('href').split('#')[0])"
@@ -354,7 +354,7 @@ def test_solutions_and_checks_are_folded_and_open_by_keyboard(
     site: Path, serve: Serve, visit: Open
 ) -> None:
     base = serve(site)
-    here = visit(base + "notebooks/03_s3.html")
+    here = visit(base + "notebooks/13_parquet.html")
     for prompt in ("Show the solution", "Show the check"):
         summary = here.page.locator("summary", has_text=prompt).first
         code = summary.locator("xpath=..").locator("pre").first
@@ -368,7 +368,7 @@ def test_solutions_and_checks_are_folded_and_open_by_keyboard(
 def test_the_launch_menu_opens_by_keyboard_and_keeps_nobody_out(
     site: Path, serve: Serve, visit: Open, phone: bool
 ) -> None:
-    here = visit(serve(site) + "notebooks/03_s3.html", phone=phone)
+    here = visit(serve(site) + "notebooks/13_parquet.html", phone=phone)
     here.page.locator(".dropdown-launch-buttons button").focus()
     here.page.keyboard.press("Enter")
     items = here.page.locator(".dropdown-launch-buttons .dropdown-item")
@@ -385,7 +385,7 @@ def test_the_launch_menu_opens_by_keyboard_and_keeps_nobody_out(
 
 def test_the_badges_of_a_page_are_pictures_that_load(site: Path, serve: Serve, visit: Open) -> None:
     base = serve(site)
-    for page, number in (("notebooks/03_s3.html", 4), ("book/index.html", 6)):
+    for page, number in (("notebooks/13_parquet.html", 4), ("book/index.html", 6)):
         here = settle(visit(base + page))
         sizes = here.page.locator("a img[src*='badge-']").evaluate_all(
             "pictures => pictures.map(picture => [picture.naturalWidth, picture.alt])"
@@ -417,6 +417,32 @@ LOOKS = """async () => (await window.MathJax?.startup.promise, {
   text: getComputedStyle(document.querySelector('article h1, h1')).color,
   background: getComputedStyle(document.body).backgroundColor,
 })"""
+
+
+#: The cells whose code is wider than their place; what is folded is opened first, since a
+#: reader who opens a solution wants to read it, too.
+WIDE_CELLS = """() => {
+    document.querySelectorAll('details').forEach(one => one.open = true);
+    const code = [...document.querySelectorAll('.cell_input pre')];
+    return {
+        shown: code.filter(one => one.clientWidth > 0).length,
+        wide: code.filter(one => one.scrollWidth > one.clientWidth).map(
+            one => one.innerText.split('\\n').sort((a, b) => b.length - a.length)[0]),
+    };
+}"""
+
+
+def test_on_a_laptop_no_code_of_a_unit_scrolls_sideways(
+    site: Path, pages: list[str], serve: Serve, visit: Open
+) -> None:
+    here = visit(base := serve(site))
+    here.page.set_viewport_size({"width": 1280, "height": 800})
+    for page in pages:
+        if re.match(r"notebooks/[1-9]", page):  # chapters have lines of up to 102 characters
+            here.page.goto(base + page)
+            seen = here.page.evaluate(WIDE_CELLS)
+            assert seen["shown"] >= 10, page
+            assert seen["wide"] == [], page
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

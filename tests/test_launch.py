@@ -415,7 +415,7 @@ SCRIPTS = {"jupyter-python": "init-jupyter.sh", "vscode-python": "init-vscode.sh
 
 
 def test_there_are_chapters() -> None:
-    assert "notebooks/03_s3" in CHAPTERS
+    assert "notebooks/13_parquet" in CHAPTERS
     assert sorted(CHAPTERS) == sorted(f"notebooks/{p.stem}" for p in ROOT.glob("notebooks/*.ipynb"))
 
 
@@ -451,10 +451,14 @@ def test_each_chapter_of_the_book_opens_in_four_ways(
     assert (page.parent / download).resolve().is_file()
 
 
-def test_the_badges_of_the_start_page_open_each_chapter(course: tuple[Path, str]) -> None:
+def test_the_badges_of_the_start_page_open_the_first_unit_of_each_path(
+    course: tuple[Path, str],
+) -> None:
     page = (course[0] / "book" / "index.html").read_text(encoding="utf-8")
     launched = [Launcher.open(link.url) for link in badges_in(page) if "/launcher/" in link.url]
-    assert launched == [meant(chapter, chart) for chapter in CHAPTERS for chart in SCRIPTS]
+    first = [linked(row[0])[0] for row in rendered(badges.TABLES[1])]
+    assert len(first) == 5
+    assert launched == [meant(chapter, chart) for chapter in first for chart in SCRIPTS]
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
@@ -574,22 +578,25 @@ def badges_in(page: str) -> list[Badge]:
     return [Badge(*(html.unescape(one.get(name, "")) for name in names)) for one in attributes]
 
 
-def rendered(table: badges.Table, project: Path = ROOT) -> list[list[str]]:
-    """The cells of a table as CommonMark and GitHub make them, in rows, without its head."""
-    page = MarkdownIt("commonmark").enable("table").render(badges.block(project, table))
+def rendered(table: badges.Table, project: Path = ROOT) -> list[tuple[str, str]]:
+    """The rows of a table as CommonMark and GitHub make them: without its last cell, and that."""
+    text = badges.written(project, table).partition(badges.BEGIN)[2].partition(badges.END)[0]
+    page = MarkdownIt("commonmark").enable("table").render(text)
     rows = [re.findall(r"<td>(.*?)</td>", row, re.DOTALL) for row in page.split("<tr>")]
-    return [row for row in rows if row]
+    return [("".join(row[:-1]), row[-1]) for row in rows if row]
+
+
+def linked(text: str) -> list[str]:
+    """The notebooks that are linked, as `_toc.yml` names them."""
+    return re.findall(r'href="[./]*(notebooks/\w+)\.ipynb"', text)
 
 
 @pytest.mark.parametrize("table", badges.TABLES, ids=lambda table: table.file)
 def test_a_table_of_badges_is_as_make_badges_writes_it(table: badges.Table) -> None:
     text = (ROOT / table.file).read_text(encoding="utf-8")
     assert text == badges.written(ROOT, table), "run `make badges`"
-    rows = rendered(table)
-    assert len(rows) == len(CHAPTERS)
-    for chapter, (name, cell) in zip(CHAPTERS, rows, strict=True):
-        file = badges.title_of(ROOT / f"{chapter}.ipynb") if table.titles else ""
-        assert re.fullmatch(rf'<a href="[./]*{chapter}\.ipynb">{re.escape(file)}</a>', name)
+    for row, cell in rendered(table):
+        chapter = linked(row)[0]
         found = badges_in(cell)
         launched = [Launcher.open(badge.url) for badge in found if "/launcher/" in badge.url]
         assert launched == [meant(chapter, chart) for chart in SCRIPTS]
@@ -599,10 +606,18 @@ def test_a_table_of_badges_is_as_make_badges_writes_it(table: badges.Table) -> N
             assert badge.alt and badge.title.endswith(badges.title_of(ROOT / f"{chapter}.ipynb"))
 
 
+def test_the_readme_has_a_row_for_each_notebook_with_its_title() -> None:
+    rows = [html.unescape(re.sub("<[^>]*>", "", row)) for row, _ in rendered(badges.TABLES[0])]
+    titles = [badges.title_of(ROOT / f"{chapter}.ipynb") for chapter in CHAPTERS]
+    numbers = [int(Path(chapter).name.partition("_")[0]) for chapter in CHAPTERS]
+    assert rows == [f"{number} {title}" for number, title in zip(numbers, titles, strict=True)]
+
+
 @pytest.mark.parametrize("table", badges.TABLES, ids=lambda table: table.file)
 def test_the_source_of_a_table_can_be_read(table: badges.Table) -> None:
-    lines = badges.block(ROOT, table).splitlines()
-    assert max(len(line) for line in lines if not line.startswith("[")) <= 200
+    text = (ROOT / table.file).read_text(encoding="utf-8")
+    lines = re.sub(r"\]\([^)]*\)", "]", text).splitlines()
+    assert max(len(line) for line in lines if line.startswith("|")) <= 250
 
 
 @pytest.mark.parametrize("text", ["Éducation & Co", 'say "no"', "R_Studio_x", "a [b] | `c` *d* \\"])
@@ -646,7 +661,7 @@ def test_a_table_tells_two_instances_apart(tmp_path: Path) -> None:
     config = yaml.safe_load((source / "_config.yml").read_text(encoding="utf-8"))
     config["sphinx"]["config"]["launch_instances"]["lab"] = LAB | {"services": ["jupyter-python"]}
     (source / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-    cell = rendered(badges.TABLES[1], source)[CHAPTERS.index("notebooks/03_s3")][1]
+    cell = rendered(badges.TABLES[1], source)[0][1]
     ssp_cloud, lab = cell.split("<br />") if "<br />" in cell else cell.split("<br>")
     assert ssp_cloud.startswith("SSP Cloud: <a ") and lab.startswith("Lab: <a ")
     assert [Launcher.open(badge.url).instance for badge in badges_in(ssp_cloud)] == [ONYXIA] * 2
@@ -655,6 +670,17 @@ def test_a_table_tells_two_instances_apart(tmp_path: Path) -> None:
         "Open in Jupyter (Lab)",
         LAB["address"],
     )
+
+
+def test_make_badges_refuses_a_row_that_names_no_notebook(tmp_path: Path) -> None:
+    source = badge_course(tmp_path)
+    readme = source / "README.md"
+    readme.write_text(readme.read_text().replace("(notebooks/13_parquet.ipynb)", "(13_gone.ipynb)"))
+    done = subprocess.run(
+        [sys.executable, "book/_ext/badges.py"], cwd=source, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "README.md: no notebook of _toc.yml is linked in this row: | 13 [" in done.stderr
 
 
 def test_make_badges_without_a_place_says_so_and_writes_nothing(tmp_path: Path) -> None:

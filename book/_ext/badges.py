@@ -1,9 +1,10 @@
-"""Write the tables of launch badges into README.md and the start page.
+"""Write the launch badges into the tables of README.md and of the start page.
 
-The links are those of the book, made by `onyxia_launch` from the same settings in
-`_config.yml`; the chapters and their order come from `_toc.yml`, their titles from the
-notebooks. A table stands between two comments and replaces what stood there. Its links
-are references, defined below it, so that its rows can be read in the source.
+The rows stand there, between two comments. In each row the last cell is filled with the
+badges of the first notebook that the row links to: a notebook's own, or those with which
+a path through the course begins. The links are those of the book, made by `onyxia_launch`
+from the same settings in `_config.yml`. They are references, defined below the table, so
+that its rows can be read in the source.
 """
 
 from __future__ import annotations
@@ -25,22 +26,19 @@ BEGIN, END = "<!-- badges: written by `make badges` -->", "<!-- end of badges --
 
 
 class Table(NamedTuple):
-    """The file it stands in, and what it shows.
-
-    ``titles`` writes them out, where the book fills them in by itself; without ``only``
-    all entries are offered.
-    """
+    """The file in which a table stands; without ``only`` all entries are offered."""
 
     file: str
-    titles: bool
     only: tuple[str, ...] | None
 
 
 TABLES = (
-    Table("README.md", titles=True, only=None),
-    # It stands under "SSP Cloud": what else there is, each chapter's own page offers.
-    Table("book/index.md", titles=False, only=("jupyter-python", "vscode-python")),
+    Table("README.md", only=None),
+    # What else there is, the page of each notebook offers.
+    Table("book/index.md", only=("jupyter-python", "vscode-python")),
 )
+#: A link to a notebook.
+NOTEBOOK = re.compile(r"\]\(([^()\s]+)\.ipynb\)")
 
 
 def settings_of(project: Path) -> dict[str, Any]:
@@ -76,16 +74,18 @@ def title_of(notebook: Path) -> str:
     raise ConfigError(f"{notebook} has no title: its first cell starts with `# `.")
 
 
-def block(project: Path, table: Table) -> str:
+def block(project: Path, table: Table, rows: list[str]) -> str:
     """A table in Markdown, with the note above it and the definitions of its links below it."""
     course = settings_of(project)
     several = len(course["instances"]) > 1
-
-    def to(target: str) -> str:
-        return Path(os.path.relpath(target, Path(table.file).parent)).as_posix()
-
-    rows, pictures, targets = ["| Chapter | Launch |", "|---|---|"], {}, {}
-    for number, page in enumerate(chapters(project), 1):
+    folder = Path(table.file).parent
+    head, filled = rows[:2], []
+    pictures, targets = {}, {}
+    for row in rows[2:]:
+        first = NOTEBOOK.search(row)
+        page = os.path.normpath(folder / first[1]) if first else ""
+        if page not in chapters(project):
+            raise ConfigError(f"{table.file}: no notebook of _toc.yml is linked in this row: {row}")
         title = title_of(project / f"{page}.ipynb")
         lines: dict[str, list[str]] = {}  # with several instances, one for each
         for entry in links.entries(course, page):
@@ -95,18 +95,17 @@ def block(project: Path, table: Table) -> str:
                 raise ConfigError(f"launch_badges has no picture for {entry.id!r}.")
             instance = entry.instance if several else ""
             alt = as_label(entry.text if several else entry._replace(where="").text)
-            label = "-".join(filter(None, (f"{number:02}", instance, entry.id)))
+            number = Path(page).name.partition("_")[0]
+            label = "-".join(filter(None, (number, instance, entry.id)))
             line = lines.setdefault(instance, [f"{entry.where}:"] if instance else [])
             line.append(f"[![{alt}]][{label}]")
-            pictures[alt] = to(f"book/_static/{course['badges'][entry.id]}")
+            picture = os.path.relpath(f"book/_static/{course['badges'][entry.id]}", folder)
+            pictures[alt] = Path(picture).as_posix()
             targets[label] = f'{entry.url} "{as_title(f"{entry.text}: {title}")}"'
-        link = f"[]({to(page)}.ipynb)"
-        if table.titles:
-            link = f"[{title}][{number:02}]".replace("|", r"\|")
-            targets[f"{number:02}"] = f"{to(page)}.ipynb"
-        rows.append(f"| {link} | {'<br>'.join(' '.join(line) for line in lines.values())} |")
+        others = row.rstrip().removesuffix("|").rpartition("|")[0]
+        filled.append(f"{others}| {'<br>'.join(' '.join(line) for line in lines.values())} |")
     definitions = [f"[{label}]: {target}" for label, target in (pictures | targets).items()]
-    parts = ["\n".join(rows), "\n".join(definitions)]
+    parts = ["\n".join(head + filled), "\n".join(definitions)]
     if note := links.note(course):
         # a word is an address now and then, which has to stay whole
         wrapped = textwrap.wrap(f"**Note.** {note}", 98, break_on_hyphens=False)
@@ -128,10 +127,11 @@ def written(project: Path, table: Table) -> str:
     """The text of a table's file as it should be."""
     text = (project / table.file).read_text(encoding="utf-8")
     before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    old, end, after = rest.partition(END)
     if not begin or not end:
         raise ConfigError(f"{table.file} has no place for the badges: the lines {BEGIN} and {END}.")
-    return f"{before}{BEGIN}\n\n{block(project, table)}\n\n{END}{after}"
+    rows = [line for line in old.splitlines() if line.startswith("|")]
+    return f"{before}{BEGIN}\n\n{block(project, table, rows)}\n\n{END}{after}"
 
 
 def main() -> int:
