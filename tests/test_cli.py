@@ -386,7 +386,12 @@ def test_it_starts_whatever_became_of_what_the_cache_keeps(
     for archive in archives.glob("*.zip"):
         os.truncate(archive, archive.stat().st_size // 2)
     before = {kind: newest(archives, kind).stat().st_size for kind in ("postgres", "samples")}
+    first = start(command(fresh, "up"), env=env)
+    wait_until(lambda: [*fresh.glob("postgres.empty/*")], "it makes an empty database")
+    first.kill()
+    first.communicate()
     assert only_samples(up(fresh, env))
+    assert [*fresh.glob("postgres.*"), *archives.glob("*.unfinished")] == []
     assert all(newest(archives, kind).stat().st_size > before[kind] for kind in before)
 
 

@@ -12,6 +12,7 @@ import duckdb
 import pandas as pd
 import pytest
 import s3fs
+from aiobotocore.hooks import AioHierarchicalEmitter as Emitter
 from botocore.config import Config
 from botocore.exceptions import EndpointConnectionError
 
@@ -177,11 +178,19 @@ def test_a_zero_that_is_allowed_is_proven(fs: s3fs.S3FileSystem, place: str) -> 
     with traffic(fs, may_be_zero=True) as seen:
         pass
     assert (seen.requests, seen.bytes) == (0, 0)
-    # what a new version might do: another client, of whose requests nobody tells
-    with pytest.raises(CourseError, match="has seen no request"):  # noqa: SIM117
-        with traffic(fs, may_be_zero=True):
-            fs.connect(refresh=True)
-            fs.cat_file(f"{place}/bytes")
+    # what a new version might do: let nobody know of its requests
+    fs.s3.meta.events.emit_until_response = Emitter().emit_until_response
+    with pytest.raises(CourseError, match="has seen no request"), traffic(fs, may_be_zero=True):
+        fs.cat_file(f"{place}/bytes", start=0, end=10)
+
+
+def test_requests_of_a_new_connection_are_not_left_out_in_silence(
+    fs: s3fs.S3FileSystem, place: str
+) -> None:
+    with pytest.raises(CourseError, match="has made a new connection"), traffic(fs):
+        fs.cat_file(f"{place}/bytes", start=0, end=10)
+        fs.connect(refresh=True)
+        fs.cat_file(f"{place}/bytes", start=0, end=1000)
 
 
 def test_a_zero_of_duckdb_is_no_number(db: duckdb.DuckDBPyConnection) -> None:

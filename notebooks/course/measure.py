@@ -122,6 +122,7 @@ def traffic(source: Any, may_be_zero: bool = False) -> Iterator[Traffic]:
             f"traffic() cannot watch a {type(source).__name__}.",
             "Give it a file system of s3fs, a client of boto3 or a connection of DuckDB.",
         )
+    client = getattr(source, "s3", None)
     with watch:
         yield seen
         if not seen.log and may_be_zero:
@@ -129,6 +130,11 @@ def traffic(source: Any, may_be_zero: bool = False) -> Iterator[Traffic]:
             if seen.log:
                 seen.log.clear()
                 return
+    if getattr(source, "s3", None) is not client:
+        raise CourseError(
+            "The file system has made a new connection, whose requests were not seen.",
+            "Run the cell again.",
+        )
     if not seen.log:
         raise CourseError(
             "The counter has seen no request.",
