@@ -411,14 +411,17 @@ def test_on_a_laptop_no_code_of_a_unit_scrolls_sideways(walk: Walk) -> None:
 #: Chapters, whose number has one digit, have lines of up to 102 characters.
 UNIT = r"notebooks/[1-9]\d_"
 #: All code cells, and the longest line of those that are wider than their place. What is
-#: folded is opened for that: who opens a solution wants to read it, too.
+#: folded, or behind a tab, is shown for that: who opens a solution wants to read it, too.
 CODE = """() => {
   const folded = [...document.querySelectorAll('details:not([open])')];
+  const hidden = [...document.querySelectorAll('.tool-panel[hidden]')];
   folded.forEach(one => { one.open = true; });
+  hidden.forEach(one => { one.hidden = false; });
   const cells = [...document.querySelectorAll('.cell_input pre')].filter(one => one.clientWidth);
   const wide = cells.filter(one => one.scrollWidth > one.clientWidth).map(
     one => one.innerText.split('\\n').reduce((a, b) => a.length < b.length ? b : a));
   folded.forEach(one => { one.open = false; });
+  hidden.forEach(one => { one.hidden = true; });
   return {cells: cells.length, wide};
 }"""
 

@@ -107,6 +107,7 @@ def test_the_paths_of_half_a_day_and_of_a_day_have_the_same_units_on_both_pages(
 
 
 def test_a_semester_has_everything() -> None:
-    assert linked(rows(START, "Choose a path")[-1][1]) == list(SIDEBAR)
+    everything = [name for name in SIDEBAR if number(name) != "91"]  # to look things up in
+    assert linked(rows(START, "Choose a path")[-1][1]) == everything
     taught = [name for row in rows(TIMETABLES, "A semester") for name in linked(row[1])]
-    assert sorted(taught) == sorted(SIDEBAR)
+    assert sorted(taught) == sorted(everything)
