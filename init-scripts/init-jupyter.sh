@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets up the course in a service of Onyxia, which runs, before the service starts,
-#     curl ADDRESS_OF_THIS_FILE | bash -s -- CHAPTER
+#     curl ADDRESS_OF_THIS_FILE | bash -s -- NOTEBOOK
 # Everything is in functions, and the last line is whole or does nothing: of a
 # download that breaks off, nothing is executed. What follows the clone is in
 # prepare_service.py of the clone, so that no second script is downloaded.
@@ -9,11 +9,11 @@ service=jupyter # the one line in which init-jupyter.sh and init-vscode.sh diffe
 
 usage() {
     cat <<END
-Usage: init-$service.sh CHAPTER [options]
+Usage: init-$service.sh NOTEBOOK [options]
 
-Puts the notebooks of the course into the work folder and has the service open CHAPTER,
-such as 13_parquet. A notebook that you changed is never overwritten: a newer version of it is
-put beside it, as CHAPTER.new-version.ipynb.
+Puts the notebooks of the course into the work folder and has the service open NOTEBOOK,
+such as 13_parquet. A notebook that you changed is never overwritten: a newer version of
+it is put beside it, as NOTEBOOK.new-version.ipynb.
 
   --version VERSION        tag or commit (all 40 digits) of the course
   --repository REPOSITORY  https address of its Git repository, or OWNER/NAME on GitHub
@@ -28,7 +28,7 @@ which Onyxia has in PERSONAL_INIT_SCRIPT. It has one of these forms:
 
 A copy at any other address, such as a public object of your store, needs both options.
 
-In a launch link the address is init.personalInit, CHAPTER and options, separated by
+In a launch link the address is init.personalInit, NOTEBOOK and options, separated by
 spaces, are init.personalInitArgs. A problem is explained in COURSE-SETUP.md in the work
 folder; the service starts all the same.
 END
@@ -100,22 +100,22 @@ read_arguments() {
             fail "There is no option $(shown "$1")." "$help"
             ;;
         *)
-            if [ -n "$chapter" ]; then
+            if [ -n "$notebook" ]; then
                 usage
-                fail "One chapter can be opened, not both $(shown "$chapter") and $(shown "$1")." "$help"
+                fail "One notebook can be opened, not both $(shown "$notebook") and $(shown "$1")." "$help"
             fi
-            chapter=${1%.ipynb}
-            if ! [[ $chapter =~ ^$name$ ]]; then
-                fail "$(shown "$1") cannot be the name of a chapter." \
+            notebook=${1%.ipynb}
+            if ! [[ $notebook =~ ^$name$ ]]; then
+                fail "$(shown "$1") cannot be the name of a notebook." \
                     "A name, such as 13_parquet, consists of letters, digits, _, - and dots."
             fi
             ;;
         esac
         shift
     done
-    if [ -z "$chapter" ]; then
+    if [ -z "$notebook" ]; then
         usage
-        fail "No chapter was named." \
+        fail "No notebook was named." \
             "Give its name as argument of the script (init.personalInitArgs), such as 13_parquet."
     fi
 }
@@ -210,7 +210,7 @@ of this platform reach ${repository%/*/*}."
 }
 
 main() {
-    local chapter='' version='' repository='' solutions=() python user scratch='' work=$PWD said code
+    local notebook='' version='' repository='' solutions=() python user scratch='' work=$PWD said code
     local name='[A-Za-z0-9_][A-Za-z0-9._-]*'
     export LC_ALL=C # or [A-Z] has other letters in it, and git speaks other languages
     find_user
@@ -231,7 +231,7 @@ main() {
     fi
     # its stdout is the log; its stderr is for the student
     {
-        said=$("$python" "$scratch/course/init-scripts/prepare_service.py" "$service" "$chapter" \
+        said=$("$python" "$scratch/course/init-scripts/prepare_service.py" "$service" "$notebook" \
             "$work" --user "$user" "${solutions[@]}" 2>&1 >&3)
         code=$?
     } 3>&1
@@ -244,7 +244,7 @@ main() {
     else
         rm -f "$work/COURSE-SETUP.md" 2>/dev/null
     fi
-    say "The course is ready: $chapter.ipynb."
+    say "The course is ready: $notebook.ipynb."
 }
 
 { main "$@" </dev/null; exit; }

@@ -27,15 +27,15 @@ sys.path.insert(0, str(COURSE / "notebooks"))
 from course import CourseError  # noqa: E402
 from course.packages import install, missing  # noqa: E402
 
-BLOCK = "# >>> the chapter to open: written anew at each start >>>\n{}# <<<\n"
-TASK = "Open the chapter"
+BLOCK = "# >>> the notebook to open: written anew at each start >>>\n{}# <<<\n"
+TASK = "Open the notebook"
 
 
 def main() -> int:
     """Command line: ``prepare_service.py [options] SERVICE CHAPTER WORK``."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("service", choices=SERVICES)
-    parser.add_argument("chapter", help="name of a notebook, without .ipynb")
+    parser.add_argument("notebook", help="its name, without .ipynb")
     parser.add_argument("work", type=Path, help="the student's folder")
     parser.add_argument("--user", type=int, default=os.getuid(), help="number of the user")
     parser.add_argument("--solutions", action="store_true", help="keep the solutions")
@@ -45,15 +45,15 @@ def main() -> int:
         path.stem: json.loads(path.read_text(encoding="utf-8"))
         for path in sorted((COURSE / "notebooks").glob("*.ipynb"))
     }
-    if given.chapter not in notebooks:
-        remark(f'There is no chapter "{given.chapter}" in this version of the course. There are:')
+    if given.notebook not in notebooks:
+        remark(f'There is no notebook "{given.notebook}" in this version of the course. There are:')
         remark("\n".join(f"- {name}" for name in notebooks))
         return 1
     # looked for before this goes on as the user, to whom root's own Python may be closed
-    needed = missing(*requirements(notebooks[given.chapter]))
+    needed = missing(*requirements(notebooks[given.notebook]))
     try:
         become(given.user, given.work)
-        pages = {"README.md": readme(given.chapter, notebooks)}
+        pages = {"README.md": readme(given.notebook, notebooks)}
         outcome = write_all(COURSE / "notebooks", given.work, given.solutions, pages)
     except OSError as error:
         remark(f"The work folder {given.work} cannot be written: {error.strerror or error}.")
@@ -65,12 +65,12 @@ def main() -> int:
     for name, what in outcome.items():
         print(f"{name}: {what}")
     with only_one(given.work):
-        settings(given.service, given.chapter, given.work)
+        settings(given.service, given.notebook, given.work)
     try:
         install(*needed)
     except CourseError as error:
         remark(error.problem)
-        remark("The chapter's first cells try again. If they fail too, restart the service.")
+        remark("The notebook's first cells try again. If they fail too, restart the service.")
     return 0
 
 
@@ -112,26 +112,28 @@ def become(user: int, work: Path) -> None:
     os.setuid(user)
 
 
-def readme(chapter: str, notebooks: dict[str, Any]) -> str:
-    """A page that leads to all chapters, that of the launch link first."""
+def readme(opened: str, notebooks: dict[str, Any]) -> str:
+    """A page that leads to all notebooks, that of the launch link first, then the units."""
     titles = {}
     for name, notebook in notebooks.items():
         first = "".join(notebook["cells"][0]["source"])
         titles[name] = first.partition("\n")[0].lstrip("# ")
     links = {name: f"[{title}]({name}.ipynb)" for name, title in titles.items()}
-    lines = "\n".join(f"- {link}" for link in links.values())
-    return f"# Start here\n\nOpen your chapter: **{links[chapter]}**\n\nAll chapters:\n\n{lines}\n"
+    # units have two digits, the longer chapters begin with 0
+    order = sorted(links, key=lambda name: (name.startswith("0"), name))
+    lines = "\n".join(f"- {links[name]}" for name in order)
+    return f"# Start here\n\nOpen your notebook: **{links[opened]}**\n\nAll of them:\n\n{lines}\n"
 
 
-def settings(service: str, chapter: str, work: Path) -> None:
-    """Have the service open the chapter; where that cannot be, say how to open it by hand."""
+def settings(service: str, notebook: str, work: Path) -> None:
+    """Have the service open the notebook; where that cannot be, say how to open it by hand."""
     try:
-        SERVICES[service](f"{chapter}.ipynb", work)
+        SERVICES[service](f"{notebook}.ipynb", work)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         place = getattr(error, "filename", None) or "the settings of the service"
-        remark(f"The service will not open your chapter by itself ({place}: {reason}).")
-        remark(f"Open {chapter}.ipynb in the list of files.")
+        remark(f"The service will not open your notebook by itself ({place}: {reason}).")
+        remark(f"Open {notebook}.ipynb in the list of files.")
 
 
 def open_in_jupyter(notebook: str, _: Path) -> None:

@@ -60,7 +60,7 @@ def _for_student(cell: dict[str, Any], solutions: bool) -> dict[str, Any]:
 
 
 def download(notebook: Path) -> dict[str, bytes]:
-    """What a reader downloads of a chapter: its student's edition and what lies beside it.
+    """What a reader downloads of a notebook: its student's edition and what lies beside it.
 
     Returns
     -------

@@ -316,8 +316,10 @@ def test_vscode_is_told_to_open_the_chapter(service: Service) -> None:
     assert settings["task.allowAutomaticTasks"] == "on"
     assert settings["workbench.startupEditor"] == "readme"
     readme = (service.work / "README.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"\((\S+)\)", readme)) == {f"{name}.ipynb" for name in CHAPTERS}
-    assert f"**[Parquet: tables that can be read in part]({CHAPTER}.ipynb)**" in readme
+    units_first = [name for name in CHAPTERS if name[0] != "0"]
+    listed = units_first + [name for name in CHAPTERS if name[0] == "0"]
+    assert re.findall(r"\((\S+)\)", readme)[1:] == [f"{name}.ipynb" for name in listed]
+    assert f"**[Text files: what a file keeps of a table]({CHAPTER}.ipynb)**" in readme
     found = json.loads(service.tasks.read_text())
     # https://code.visualstudio.com/docs/reference/tasks-appendix
     assert found["version"] == "2.0.0"
@@ -453,14 +455,14 @@ def test_what_yaml_changes_would_be_noticed() -> None:
 def test_help_tells_everything_and_does_nothing(service: Service, kind: str) -> None:
     said = service.start("--help", "v1", kind, PERSONAL_INIT_SCRIPT=None)
     words = ["--version", "--repository", "--solutions", "--help", "PERSONAL_INIT_SCRIPT"]
-    for word in [*words, f"init-{kind}.sh CHAPTER", "COURSE-SETUP.md"]:
+    for word in [*words, f"init-{kind}.sh NOTEBOOK", "COURSE-SETUP.md"]:
         assert word in said
     assert not list(service.work.iterdir()) and not list(service.home.iterdir())
     assert max(map(len, said.splitlines())) <= 100
 
 
 REFUSED = {
-    "nothing": ("", "No chapter was named"),
+    "nothing": ("", "No notebook was named"),
     "a path": ("../12_text_files", "letters, digits"),
     "a path from the root": ("/etc/passwd", "letters, digits"),
     "a path below": ("notebooks/12_text_files", "letters, digits"),
@@ -476,7 +478,7 @@ REFUSED = {
     "a backslash": ("12_text_files\\n", "letters, digits"),
     "another alphabet": ("02_parqu\u00e9t", "letters, digits"),
     "a very long name": ("a" * 5000 + "!", "letters, digits"),
-    "two chapters": ("12_text_files 13_parquet", "One chapter can be opened"),
+    "two chapters": ("12_text_files 13_parquet", "One notebook can be opened"),
     "an unknown option": ("12_text_files --force", 'no option "--force"'),
     "no version": ("12_text_files --version", "--version lacks its value"),
     "an option for a version": ("12_text_files --version --solutions", "--version lacks its value"),
@@ -620,7 +622,7 @@ def test_settings_of_vscode_are_kept(service: Service) -> None:
         assert settings["task.allowAutomaticTasks"] == "on"
         assert settings["workbench.startupEditor"] == "none"
         labels = [task["label"] for task in jsonc.read(service.tasks.read_text())["tasks"]]
-        assert labels == ["Open the chapter", "mine"]
+        assert labels == ["Open the notebook", "mine"]
 
 
 @pytest.mark.parametrize("text", ["{ broken", "[1]", '{"tasks": {}}'])
