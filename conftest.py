@@ -17,9 +17,9 @@ from nbmake.pytest_items import NotebookFailedException, NotebookItem
 
 from datalab.environment import merge
 from datalab.errors import DatalabError
-from datalab.lab import Datalab
-from datalab.machine import binaries
-from datalab.servers.rabbitmq import RabbitMQ
+from datalab.lab import AVAILABLE, STORE_VARIABLE, Datalab
+from datalab.servers import SERVERS
+from datalab.servers.minio import Minio
 from datalab.temporary import temporary
 from tests.lab_secrets import secrets_of, shown_in
 
@@ -40,11 +40,12 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         if not is_worker:
             os.environ["DATALAB_INTERNET"] = "local"  # what tests meet depends on no other site
+            store = os.environ.setdefault(STORE_VARIABLE, Minio.key)  # of all labs of the tests
             os.environ["TEST_OUTPUTS"] = stack.enter_context(TemporaryDirectory())
             with capture.global_and_fixture_disabled():  # building takes minutes, and says so
-                binaries.find_minio()
+                SERVERS[store].find_program()
         if is_worker or not config.option.numprocesses:
-            lab = stack.enter_context(temporary([RabbitMQ.key] if RabbitMQ.is_available() else []))
+            lab = stack.enter_context(temporary([AVAILABLE]))
             environment = merge(lab.environment(), os.environ)
             os.environ.clear()
             os.environ.update(environment)

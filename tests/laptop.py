@@ -22,8 +22,11 @@ OF_THE_COURSE = (
     *("MY_BUCKET", "SCRATCH_BUCKET", "PROJECT_BUCKET", "MY_TOKEN_FILE", "COLLEAGUE_TOKEN_FILE"),
     *("S3_ENDPOINT", "NO_PROXY", "no_proxy"),
 )
-OF_A_MACHINE = ("DATALAB_DIR", "DATALAB_MINIO", "DATALAB_AWS", "HTTPS_PROXY", "HTTP_PROXY")
-OF_A_MACHINE += ("https_proxy",)
+OF_A_MACHINE = ("DATALAB_DIR", "DATALAB_MINIO", "DATALAB_WEED", "DATALAB_AWS")
+OF_A_MACHINE += ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy")
+#: The store of the labs of the tests, and the program that it runs as.
+STORE = os.environ.get("DATALAB_STORE", "minio")
+STORE_PROGRAM = {"minio": "minio", "seaweedfs": "weed"}[STORE]
 
 
 def shell(**changes: str | None) -> dict[str, str]:
@@ -93,7 +96,7 @@ def processes(folder: Path) -> list[psutil.Process]:
 def servers(folder: Path) -> list[str]:
     """Names of the programs that serve ``folder``."""
     names = [program(process) for process in processes(folder)]
-    return sorted(name for name in names if name in ("issuer", "minio", "postgres"))
+    return sorted(name for name in names if name in ("issuer", STORE_PROGRAM, "postgres"))
 
 
 def program(process: psutil.Process) -> str:

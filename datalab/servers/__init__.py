@@ -1,5 +1,6 @@
 """The servers of a datalab. Adding one is a file here and a line below."""
 
+from collections.abc import Iterable
 from graphlib import TopologicalSorter
 
 from datalab.servers.base import Server, Settings
@@ -8,15 +9,25 @@ from datalab.servers.issuer import Issuer
 from datalab.servers.minio import Minio
 from datalab.servers.postgres import Postgres
 from datalab.servers.rabbitmq import RabbitMQ
+from datalab.servers.seaweedfs import SeaweedFS
 
-__all__ = ["SERVERS", "Server", "Settings", "in_order"]
+__all__ = ["SERVERS", "Server", "Settings", "in_order", "needed_by", "of_role"]
 
 SERVERS: dict[str, type[Server]] = {
-    server.key: server for server in (Issuer, RabbitMQ, Minio, Postgres, Internet)
+    server.key: server for server in (Issuer, RabbitMQ, Minio, SeaweedFS, Postgres, Internet)
 }
+
+
+def of_role(role: str) -> list[str]:
+    """Keys of the servers of which a datalab has one, in the order of preference."""
+    return [key for key, server in SERVERS.items() if server.role == role]
+
+
+def needed_by(key: str, keys: Iterable[str]) -> set[str]:
+    """Which of ``keys`` a server needs, named by key or by role."""
+    return {other for other in keys if {other, SERVERS[other].role} & {*SERVERS[key].needs}}
 
 
 def in_order(keys: list[str]) -> list[str]:
     """``keys`` so that each server comes after those that it needs."""
-    graph = {key: [need for need in SERVERS[key].needs if need in keys] for key in keys}
-    return list(TopologicalSorter(graph).static_order())
+    return list(TopologicalSorter({key: needed_by(key, keys) for key in keys}).static_order())
