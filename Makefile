@@ -24,8 +24,8 @@ help:  ## list these commands
 	    while IFS='|' read -r name text; do printf '  make %-9s %s\n' "$$name" "$$text"; done
 
 book: $(VENV)/ready _build/run-with _build/styled-with  ## run every notebook on a local S3 store, build the HTML
-	@DATALAB_INTERNET=local $(PYTHON) -m datalab run --with available --store $(or $(STORE),$(DATALAB_STORE),minio) -- \
-	    jupyter-book build . -W -n --keep-going
+	@DATALAB_STORE=$(or $(STORE),$(DATALAB_STORE),minio) $(PYTHON) -m book.execute
+	@$(VENV)/bin/jupyter-book build . -W -n --keep-going
 	@echo "The book is in $(CURDIR)/_build/html/index.html; 'make serve' shows it in a browser."
 
 serve: $(VENV)/ready  ## show the book in a browser, on 127.0.0.1

@@ -1,0 +1,72 @@
+"""Running the book's notebooks before its build: side by side, and only what is missing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+from book import execute
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def book(folder: Path, **cells: str) -> Path:
+    """A book of notebooks with one cell each."""
+    names = sorted(cells)
+    toc = {"parts": [{"chapters": [{"file": f"notebooks/{name}"} for name in names]}]}
+    (folder / "notebooks").mkdir(parents=True)
+    (folder / "_toc.yml").write_text(yaml.safe_dump(toc))
+    (folder / "_config.yml").write_text("execute: {timeout: 60}\n")
+    for name in names:
+        write(folder, name, cells[name])
+    return folder
+
+
+def write(folder: Path, name: str, source: str) -> None:
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    nbformat.write(notebook, folder / "notebooks" / f"{name}.ipynb")
+
+
+def missing(folder: Path) -> list[str]:
+    return sorted(path.stem for path in execute.missing(folder))
+
+
+@pytest.mark.xdist_group("datalabs of their own")
+def test_each_notebook_runs_on_the_datalab_and_only_what_changed_runs_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lists = "import boto3\nprint(boto3.client('s3').list_buckets()['Buckets'][0]['Name'])"
+    source = book(tmp_path, first=lists, second=lists + "\n1 / 0", third="input_ = 3")
+
+    failed = execute.run(source, 2)
+    assert [path.stem for path in failed] == ["second"]
+    assert "ZeroDivisionError" in failed[source / "notebooks" / "second.ipynb"]
+    assert "second: failed" in capsys.readouterr().err
+    assert missing(source) == ["second"]  # what has run is kept
+
+    write(source, "second", "2 / 1")
+    assert execute.run(source, 2) == {}
+    said = capsys.readouterr().err
+    assert "Running 1 notebook" in said and "first" not in said
+    assert missing(source) == []
+    assert execute.run(source, 2) == {}  # at once, without a datalab
+    assert capsys.readouterr().err == ""
+
+
+def test_every_notebook_of_the_book_is_run_the_longest_first() -> None:
+    found = execute.notebooks(ROOT)
+    assert {path.name for path in found} == {p.name for p in ROOT.glob("notebooks/*.ipynb")}
+    sizes = [path.stat().st_size for path in found]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_a_book_without_a_table_of_contents_is_told_in_a_sentence(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "book.execute", tmp_path], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "_toc.yml" in done.stderr and "Traceback" not in done.stderr
