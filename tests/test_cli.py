@@ -709,6 +709,46 @@ def test_a_folder_of_another_version_is_refused_and_untouched(
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
+def as_of_format_1(folder: Path) -> dict[str, object]:
+    """The state as the first version of the datalab wrote it."""
+    values = json.loads((folder / STATE).read_text())["servers"]
+    store, postgres = values["minio"], values["postgres"]
+    return {
+        "format": 1,
+        "port": store["port"],
+        "console_port": store["console_port"],
+        "postgres_port": postgres["port"],
+        "issuer_port": values["issuer"]["port"],
+        "internet_port": values["internet"]["port"],
+        "proxy_password": values["internet"]["password"],
+        "root": store["root"],
+        "student": store["student"],
+        "passwords": {name: postgres[name] for name in ("administrator", "student")},
+        "broker": None,
+    }
+
+
+@only_minio
+def test_a_datalab_of_the_first_format_is_taken_over_even_if_that_is_killed(lab: Path) -> None:
+    store(up(lab))
+    assert call(lab, "down").returncode == 0
+    (lab / STATE).write_text(json.dumps(as_of_format_1(lab)))
+
+    def format_now() -> int:
+        return int(json.loads((lab / STATE).read_text())["format"])  # never a half
+
+    for reached in (lambda: processes(lab), lambda: format_now() == 2):
+        first = start(command(lab, "up"))
+        wait_until(reached, "the datalab is being taken over")
+        first.kill()
+        first.communicate()
+        assert format_now() in (1, 2)
+    assert stored(up(lab))
+    done = call(lab, "up", "--store", "seaweedfs")  # it holds MinIO's objects
+    assert done.returncode == 1
+    assert "keeps its objects in MinIO" in done.stderr
+
+
 @only_minio
 def test_a_minio_that_ends_at_once_is_quoted(lab: Path, tmp_path: Path) -> None:
     program = tmp_path / "minio"

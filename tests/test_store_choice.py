@@ -11,7 +11,7 @@ import pytest
 
 from datalab.lab import STORE, Datalab, choose_store
 from datalab.machine import seaweedfs
-from datalab.machine.binaries import cache_folder, find_minio
+from datalab.machine.binaries import cache_folder
 from datalab.servers import SERVERS, of_role, rabbitmq
 from datalab.state import FILE, State
 from tests.laptop import (
@@ -23,7 +23,6 @@ from tests.laptop import (
     processes,
     shell,
     start,
-    wait_until,
 )
 from tests.test_binaries import NOWHERE, machine, script
 
@@ -109,14 +108,13 @@ def test_a_first_up_without_minio_needs_no_build_and_the_folder_remembers(
     running = Datalab(folder).store().process.find()
     sockets = [Path(each.laddr) for each in running.net_connections("unix") if each.laddr]
     assert [path for path in sockets if path.exists()]
-    for store in ("minio", "seaweedfs"):  # the variable is for new datalabs
-        env = {**bare, "DATALAB_STORE": store}
-        assert call(folder, "down", env=env).returncode == 0
-        assert processes(folder) == []
-        assert not [path for path in sockets if path.exists()]
-        done = call(folder, "up", env=env)
-        assert done.returncode == 0, done.stderr
-        assert ("DATALAB_STORE is for a new datalab" in done.stderr) == (store == "minio")
+    env = {**bare, "DATALAB_STORE": "minio"}
+    assert call(folder, "down", env=env).returncode == 0
+    assert processes(folder) == []
+    assert not [path for path in sockets if path.exists()]
+    done = call(folder, "up", env=env)
+    assert done.returncode == 0, done.stderr
+    assert "DATALAB_STORE is for a new datalab; this one has SeaweedFS." in done.stderr
     assert json.loads(call(folder, "env", "--json", env=bare).stdout) == before
     refused = call(folder, "up", "--store", "minio", env=bare)
     assert refused.returncode == 1
@@ -260,53 +258,3 @@ def test_run_on_another_store_than_the_running_one_gets_a_datalab_of_its_own() -
     assert "has another store: this command gets one of its own" in done.stderr
     done = call(running, "run", "--store", OF_THE_TESTS, "--", "true")
     assert (done.returncode, done.stderr) == (0, "")
-
-
-# -- an older datalab ----------------------------------------------------------------------
-
-
-def as_of_format_1(folder: Path) -> dict[str, object]:
-    """The state as the first version of the datalab wrote it."""
-    values = json.loads((folder / FILE).read_text())["servers"]
-    store, postgres = values["minio"], values["postgres"]
-    return {
-        "format": 1,
-        "port": store["port"],
-        "console_port": store["console_port"],
-        "postgres_port": postgres["port"],
-        "issuer_port": values["issuer"]["port"],
-        "internet_port": values["internet"]["port"],
-        "proxy_password": values["internet"]["password"],
-        "root": store["root"],
-        "student": store["student"],
-        "passwords": {name: postgres[name] for name in ("administrator", "student")},
-        "broker": None,
-    }
-
-
-def test_a_datalab_of_the_first_format_is_taken_over_even_if_that_is_killed(folder: Path) -> None:
-    find_minio()
-    env = shell(DATALAB_STORE="minio")
-    assert call(folder, "up", env=env).returncode == 0
-    put = "echo mine | aws s3 cp - s3://student/mine.txt"
-    assert call(folder, "run", "--", "sh", "-c", put, env=env).returncode == 0
-    assert call(folder, "down", env=env).returncode == 0
-    old = json.dumps(as_of_format_1(folder))
-    (folder / FILE).write_text(old)
-
-    def format_now() -> int:
-        return int(json.loads((folder / FILE).read_text())["format"])  # never a half
-
-    for reached in (lambda: processes(folder), lambda: format_now() == 2):
-        first = start(command(folder, "up"), env=env)
-        wait_until(reached, "the datalab is being taken over")
-        first.kill()
-        first.communicate()
-        assert format_now() in (1, 2)
-    done = call(folder, "up", env=env)
-    assert done.returncode == 0, done.stderr
-    get = ("aws", "s3", "cp", "s3://student/mine.txt", "-")
-    assert call(folder, "run", "--", *get, env=env).stdout == "mine\n"
-    done = call(folder, "up", "--store", "seaweedfs", env=env)  # it holds MinIO's objects
-    assert done.returncode == 1
-    assert "keeps its objects in MinIO" in done.stderr
