@@ -2,7 +2,7 @@
 # Nothing is needed but Python 3.11 to 3.14, git, make and a package index.
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve lab test stores exercises badges version lock clean
+.PHONY: help got minio book serve lab test stores exercises badges version lock clean
 MAKEFLAGS += --no-print-directory
 
 VENV := .venv
@@ -23,7 +23,7 @@ help:  ## list these commands
 	@grep -E '^[a-z]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /|/' | \
 	    while IFS='|' read -r name text; do printf '  make %-9s %s\n' "$$name" "$$text"; done
 
-book: $(VENV)/ready _build/run-with _build/styled-with  ## run every notebook on a local S3 store, build the HTML
+book: got _build/run-with _build/styled-with  ## run every notebook on a local S3 store, build the HTML
 	@DATALAB_STORE=$(or $(STORE),$(DATALAB_STORE),minio) $(PYTHON) -m book.execute
 	@$(VENV)/bin/jupyter-book build . -W -n --keep-going
 	@echo "The book is in $(CURDIR)/_build/html/index.html; 'make serve' shows it in a browser."
@@ -40,10 +40,10 @@ lab: $(VENV)/ready  ## JupyterLab on the local datalab, as a student (FOLDER=not
 	@$(PYTHON) -m datalab run -- jupyter lab --ServerApp.root_dir=$(FOLDER) \
 	    $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_OPTIONS)
 
-test: $(VENV)/ready  ## run every test: notebooks, datalab, book (TESTS="..." for some; STORE=seaweedfs)
+test: got  ## run every test: notebooks, datalab, book (TESTS="..." for some; STORE=seaweedfs)
 	@$(if $(STORE),DATALAB_STORE=$(STORE)) $(PYTHON) -m pytest $(TESTS)
 
-stores: $(VENV)/ready  ## try every feature of the two S3 stores, write the table of book/testing.md
+stores: got  ## try every feature of the two S3 stores, write the table of book/testing.md
 	@$(PYTHON) -m tests.stores
 
 exercises: $(VENV)/ready  ## how well the checks are proven (NOTEBOOK=...: its exercises as text; EDITED=...: take it back)
@@ -60,7 +60,8 @@ lock: $(VENV)/ready  ## compile the locked requirements from pyproject.toml, new
 	compile() { \
 	    $(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 "$$@"; \
 	}; \
-	compile --generate-hashes pyproject.toml --output-file requirements.txt; \
+	compile --generate-hashes pyproject.toml --group notebooks --group samples \
+	    --group book --group test --output-file requirements.txt; \
 	compile --generate-hashes --group go --output-file datalab/machine/go-toolchain.txt; \
 	compile --generate-hashes --group aws --output-file datalab/machine/aws-cli.txt; \
 	compile --generate-hashes --group seaweedfs --output-file datalab/machine/seaweedfs.txt; \
@@ -79,8 +80,20 @@ _build/styled-with: _build/run-with $(wildcard book/_static/* book/_ext/*.py boo
     init-scripts/student_edition.py
 	@rm -rf _build/html _build/.doctrees && touch $@
 
+# The packages and MinIO, at the same time: these wait for the network, that for the compiler.
+got:
+	@$(MAKE) --jobs=2 $(VENV)/ready $(if $(filter seaweedfs,$(or $(STORE),$(DATALAB_STORE))),,minio)
+
+# A pipe, so that two commands at a time do not draw on one terminal. Where it fails, the
+# next command tries again, and says why.
+minio: $(VENV)/first
+	@$(PYTHON) -m datalab.machine.binaries 2>&1 | cat
+
+# What builds MinIO (FIRST, from the lock), then everything.
+FIRST := uv filelock markdown-it-py mdurl platformdirs pygments rich
+
 # Python 3.13 comes first, since each locked package has a wheel for it.
-$(VENV)/ready: requirements.txt
+$(VENV)/first: requirements.txt
 	@set -e; \
 	for name in $(USE_PYTHON) python3.13 python3.14 python3.12 python3.11 python3 none; do \
 	    if $$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' \
@@ -97,9 +110,14 @@ $(VENV)/ready: requirements.txt
 	        echo "On Debian or Ubuntu: sudo apt-get install python3-venv" >&2; exit 1; \
 	    fi; \
 	fi; \
-	sed -n '/^uv==/,/^    #/p' requirements.txt > $(VENV)/uv.txt; \
+	for package in $(FIRST); do sed -n "/^$$package==/,/^    #/p" requirements.txt; done \
+	    > $(VENV)/first.txt; \
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes \
-	    --requirement $(VENV)/uv.txt; \
+	    --requirement $(VENV)/first.txt
+	@touch $@
+
+$(VENV)/ready: $(VENV)/first
+	@set -e; \
 	if ! $(VENV)/bin/uv pip sync --python $(PYTHON) --require-hashes requirements.txt; then \
 	    if $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 14))'; then \
 	        echo "For Python 3.14 the package immutables has to be compiled." >&2; \

@@ -6,6 +6,7 @@ absence. The book is built from the outputs of the run here.
 """
 
 import os
+import shutil
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +19,7 @@ from nbmake.pytest_items import NotebookFailedException, NotebookItem
 from datalab.environment import merge
 from datalab.errors import DatalabError
 from datalab.lab import AVAILABLE, STORE_VARIABLE, Datalab
+from datalab.machine.trust import BUNDLE_VARIABLES
 from datalab.servers import SERVERS
 from datalab.servers.minio import Minio
 from datalab.temporary import temporary
@@ -46,12 +48,29 @@ def pytest_configure(config: pytest.Config) -> None:
                 SERVERS[store].find_program()
         if is_worker or not config.option.numprocesses:
             lab = stack.enter_context(temporary([AVAILABLE]))
-            environment = merge(lab.environment(), os.environ)
+            _trust_nobody_else(lab)
+            machines = {
+                f"TEST_MACHINES_{name}": os.environ[name]
+                for name in BUNDLE_VARIABLES
+                if name in os.environ
+            }
+            environment = merge(lab.environment(), os.environ) | machines
             os.environ.clear()
             os.environ.update(environment)
             os.environ["TEST_DATALAB"] = str(lab.folder)
     except DatalabError as error:
         raise pytest.UsageError(str(error)) from None
+
+
+def _trust_nobody_else(lab: Datalab) -> None:
+    """Take what the machine trusts out of the list that the clients of this run read.
+
+    They speak to the datalab alone, and many read the whole list at each connection: that
+    is a fifth of the time of some chapters. ``tests.laptop.outside`` is for a test that goes
+    out into the world.
+    """
+    certificates = lab.folder / "certs"
+    shutil.copy(certificates / "ca.pem", certificates / "bundle.pem")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -99,6 +99,8 @@ def execute(path: Path, environment: dict[str, str]) -> nbformat.NotebookNode:
         kernel_name="python3",
         resources={"metadata": {"path": str(path.parent)}},
         record_timing=False,  # the cache compares metadata
+        # without the warning that it talks over TCP, which is on 127.0.0.1
+        extra_arguments=["--log-level=ERROR"],
     )
     return client.execute(env=environment)
 

@@ -1,4 +1,4 @@
-"""The command line, ``python -m datalab``."""
+"""The command line, ``python -m datalab`` or, where it is installed, ``datalab``."""
 
 import argparse
 import json
@@ -8,15 +8,16 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from datalab.console import console, say
+from datalab.console import as_called, console, say
 from datalab.environment import merge, search_path
 from datalab.errors import DatalabError
 from datalab.lab import AVAILABLE, STORE, STORE_VARIABLE, Datalab, default_folder
+from datalab.process import one_look
 from datalab.servers import SERVERS, of_role
 from datalab.state import LAPTOP, SERVICE, State
 from datalab.temporary import temporary
@@ -35,14 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit code: 0; 1 for a situation that the message explains; 2 for a wrong command
         line; 3 where nothing runs; of ``run``, the code of the command.
     """
-    parser = _parser()
-    args = parser.parse_args(arguments)
     for number in (signal.SIGTERM, signal.SIGHUP):  # to clear up as after a Ctrl-C
         _handle(number, _end)
     try:
+        args = _parser().parse_args(arguments)
         return int(args.act(args))
     except DatalabError as error:
-        console.print("[bold red]datalab:[/] ", end="")
+        console().print("[bold red]datalab:[/] ", end="")
         say(error.problem)
         say(error.next_step)
         return 1
@@ -65,14 +65,15 @@ def _end(number: int, _: FrameType | None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m datalab",
+        prog=as_called("python -m datalab"),
         description="The SSP Cloud on one machine: S3 over HTTPS, a 7-day token, PostgreSQL.",
     )
     parser.add_argument(
         "--dir",
         type=Path,
         default=default_folder(),
-        help="the datalab's folder (default: $DATALAB_DIR, else .datalab beside the course)",
+        help="the datalab's folder (default: $DATALAB_DIR, else .datalab beside the course; of "
+        "the installed command, .datalab in the present folder)",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
@@ -93,7 +94,9 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "run",
         help="run a command in that environment",
-        usage="python -m datalab run [--as ROLE] [--with SERVER] [--store STORE] -- CMD [ARG ...]",
+        usage=as_called(
+            "python -m datalab run [--as ROLE] [--with SERVER] [--store STORE] -- CMD [ARG ...]"
+        ),
         description="Run a command in the environment of a service: on the running datalab "
         "or, if none runs, on one of its own that is removed after.",
     )
@@ -164,7 +167,7 @@ def _up(args: argparse.Namespace) -> int:
     lab = Datalab(args.dir)
     started = lab.up(_also(args), **_role(args), store=args.store)
     say("The datalab is ready." if started else "The datalab runs already.")
-    _print_addresses(lab)
+    _print_addresses(lab, dict.fromkeys(SERVERS, True))
     return 0
 
 
@@ -176,11 +179,13 @@ def _down(args: argparse.Namespace) -> int:
 
 def _status(args: argparse.Namespace) -> int:
     lab = Datalab(args.dir)
-    running = lab.running()
-    if not lab.lives():
+    with one_look():
+        running = lab.running()
+        lives = lab.lives()
+    if not lives:
         print(f"No datalab runs in {lab.folder}.")
         return NOTHING_RUNS
-    _print_addresses(lab)
+    _print_addresses(lab, running)
     state = lab.state()
     if not all(running.values()) or not (state and state.provisioned):
         say("Not all of it runs. Repair it with: python -m datalab up")
@@ -188,13 +193,13 @@ def _status(args: argparse.Namespace) -> int:
     return 0
 
 
-def _print_addresses(lab: Datalab) -> None:
+def _print_addresses(lab: Datalab, running: Mapping[str, bool]) -> None:
     state = lab.state()
     assert state is not None
     rows: dict[str, str] = {}
     for server in lab.servers():
         shown = server.shown()
-        rows |= shown if server.runs() else dict.fromkeys(shown, "does not run")
+        rows |= shown if running[server.key] else dict.fromkeys(shown, "does not run")
     if state.role == SERVICE:
         rows["as"] = _role_shown(state)
     for name, value in {**rows, "folder": str(lab.folder)}.items():
@@ -218,7 +223,8 @@ def _env(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace) -> int:
     command = args.command[1:] if args.command[:1] == ["--"] else args.command
     if not command:
-        args.parser.error("name the command to run: python -m datalab run -- CMD [ARG ...]")
+        usage = as_called("python -m datalab run -- CMD [ARG ...]")
+        args.parser.error(f"name the command to run: {usage}")
     lab = Datalab(args.dir)
     running = lab.running()
     if any(running.values()) and args.store not in ("", lab.store().key):

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from datalab.console import is_installed_command
 from datalab.machine.trust import BUNDLE_VARIABLES
 from datalab.machine.variables import is_owned
 from datalab.servers import SERVERS, Server
@@ -39,9 +40,14 @@ def environment(folder: Path, servers: Iterable[Server]) -> dict[str, str | None
 
 
 def search_path(folder: Path) -> str:
-    """PATH of that environment: the datalab's programs, those of this Python, the user's."""
-    first = [str(folder / "bin"), str(Path(sys.executable).parent)]
-    return os.pathsep.join(dict.fromkeys([*first, *os.get_exec_path()]))
+    """PATH of that environment: the datalab's programs, those of this Python, the user's.
+
+    With the installed command, whose Python may hold nothing else, the user's come before
+    those of this Python.
+    """
+    ours, others = [str(Path(sys.executable).parent)], os.get_exec_path()
+    folders = [*others, *ours] if is_installed_command() else [*ours, *others]
+    return os.pathsep.join(dict.fromkeys([str(folder / "bin"), *folders]))
 
 
 def merge(values: Mapping[str, str | None], into: Mapping[str, str]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from filelock import FileLock
@@ -18,8 +19,10 @@ from datalab.environment import environment, search_path
 from datalab.errors import DatalabError
 from datalab.locks import held
 from datalab.machine import aws_cli, duckdb_extensions, trust
-from datalab.process import Exited
-from datalab.servers import SERVERS, Server, in_order, needed_by, of_role
+from datalab.machine.course import is_the_course
+from datalab.process import Exited, one_look
+from datalab.servers import SERVERS, Server, in_order, in_turns, needed_by, of_role
+from datalab.servers.base import PROJECT
 from datalab.servers.store import Store
 from datalab.state import SERVICE, State
 
@@ -29,9 +32,9 @@ STORE_VARIABLE = "DATALAB_STORE"
 
 
 def default_folder() -> Path:
-    """The folder of ``$DATALAB_DIR``, else ``.datalab`` in this checkout."""
+    """The folder of ``$DATALAB_DIR``, else ``.datalab`` beside the course, or where one is."""
     named = os.environ.get("DATALAB_DIR")
-    return Path(named) if named else Path(__file__).resolve().parent.parent / ".datalab"
+    return Path(named) if named else (PROJECT if is_the_course() else Path.cwd()) / ".datalab"
 
 
 @dataclass
@@ -138,11 +141,13 @@ class Datalab:
 
         A server whose process lives but that does not answer counts as not running.
         """
-        return {server.key: server.runs() for server in self.servers()}
+        with one_look():
+            return {server.key: server.runs() for server in self.servers()}
 
     def lives(self) -> bool:
         """Whether a server process is there, answering or not."""
-        return self.state() is not None and any(s.process.find() for s in self.servers())
+        with one_look():
+            return self.state() is not None and any(s.process.find() for s in self.servers())
 
     # -- up and down ---------------------------------------------------------------
 
@@ -183,7 +188,7 @@ class Datalab:
         except OSError as error:
             raise self._unusable(error) from error
         with self._alone():
-            present = self._with_servers(self._with_store(store), also)
+            present = self._with_servers(self._with_store(store, also), also)
             if role:
                 present = present.changed(role=role, with_postgresql=with_postgresql)
             try:
@@ -192,20 +197,22 @@ class Datalab:
             except OSError as error:
                 raise self._unusable(error) from error
             present = self._adapted(present)
-            if present.provisioned and all(server.runs() for server in self._servers(present)):
+            with one_look():
+                complete = all(server.runs() for server in self._servers(present))
+            if present.provisioned and complete:
                 self._refreshed(self._surveyed(present))
                 return False
             for key in present.servers:
                 SERVERS[key].find_program()
-            with console.status("Starting the datalab…"):
+            with console().status("Starting the datalab…"):
                 self._start(present)
             return True
 
-    def _with_store(self, store: str) -> State:
+    def _with_store(self, store: str, also: Sequence[str]) -> State:
         """What the folder remembers, or a new datalab, on a store that this machine has."""
         present = self.state()
         if present is None:
-            chosen = store or choose_store(partial(_command, self.folder))
+            chosen = store or choose_store(partial(_command, self.folder), also)
             SERVERS[chosen].find_program()  # before it is remembered
             return State.new(default_servers(chosen))
         held = self.store()
@@ -283,20 +290,27 @@ class Datalab:
         except DatalabError as error:  # the rest of the course works
             say(f"The datalab starts without `aws`. {error}")
         duckdb_extensions.install()
+        if not present.provisioned:
+            clients = [SERVERS[key].import_client for key in present.servers]
+            Thread(target=lambda: [each() for each in clients], daemon=True).start()
         started: list[Server] = []
         moved: set[str] = set()
         try:
-            for key in in_order([*present.servers]):
-                server = SERVERS[key](self.folder, present.servers)
-                if server.runs() and not needed_by(key, moved):
-                    continue
-                server.stop()  # alive and deaf, or with addresses that are no more
-                started.append(server)
-                settings = server.start()
-                if settings.ports() != present.servers[key].ports():
-                    moved.add(key)
-                present = present.with_server(key, settings)
-                present.save(self.folder)
+            for keys in in_turns([*present.servers]):
+                begun: list[Server] = []
+                for key in keys:
+                    server = SERVERS[key](self.folder, present.servers)
+                    if server.runs() and not needed_by(key, moved):
+                        continue
+                    started.append(server)
+                    server.begin()  # stops it first: alive and deaf, or with old addresses
+                    begun.append(server)
+                for server in begun:  # they get ready side by side
+                    settings = server.finish()
+                    if settings.ports() != present.servers[server.key].ports():
+                        moved.add(server.key)
+                    present = present.with_server(server.key, settings)
+                    present.save(self.folder)
             if not present.provisioned:
                 for server in self._servers(present):
                     server.provision()
@@ -308,8 +322,8 @@ class Datalab:
                 server.stop()
             if isinstance(error, Exited):
                 raise DatalabError(
-                    f"{started[-1].name} ended before it answered. Its last words:\n{error}",
-                    f"Its log is {started[-1].process.log}. `python -m datalab up` tries again.",
+                    f"{error.process.name} ended before it answered. Its last words:\n{error}",
+                    f"Its log is {error.process.log}. `python -m datalab up` tries again.",
                 ) from error
             errors = (each for server in started for each in server.client_errors())
             if isinstance(error, tuple(errors)):
@@ -323,7 +337,7 @@ class Datalab:
         """Stop the servers, keep the data; False if none ran."""
         if self.state() is None:
             return False
-        with self._alone():
+        with self._alone(), one_look():
             stopped = [server.stop() for server in reversed(self.servers())]
         return any(stopped)
 
@@ -366,7 +380,8 @@ class Datalab:
         DatalabError
             The datalab does not run, or not all of it.
         """
-        stopped = [server.name for server in self.servers() if not server.runs()]
+        with one_look():
+            stopped = [server.name for server in self.servers() if not server.runs()]
         if stopped:
             raise DatalabError(
                 f"{' and '.join(stopped)} of the datalab in {self.folder} "
@@ -420,15 +435,17 @@ def wished_store() -> str:
     return wished
 
 
-def choose_store(way: Callable[[str], str]) -> str:
+def choose_store(way: Callable[[str], str], also: Sequence[str] = ()) -> str:
     """The store of a new datalab: that of ``DATALAB_STORE``, else the one with the least effort.
 
     Where that is another than the preferred one, this is said, with the ``way`` to that one.
+    It has what the servers want that are asked for ``also``.
     """
     wished = wished_store()
     if wished:
         return wished
-    stores = of_role(STORE)
+    wants = {what for key in also if key in SERVERS for what in SERVERS[key].wants}
+    stores = [key for key in of_role(STORE) if wants <= SERVERS[key].has] or of_role(STORE)
     chosen = min(stores, key=lambda key: SERVERS[key].effort())
     preferred = stores[0]
     if chosen != preferred:

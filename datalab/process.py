@@ -9,7 +9,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -28,7 +29,11 @@ Ports = TypeVar("Ports")
 
 
 class Exited(Exception):
-    """The process ended before it was ready; the text is the end of its log."""
+    """A process ended before it was ready; the text is the end of its log."""
+
+    def __init__(self, process: "Process") -> None:
+        super().__init__(process.last_words())
+        self.process = process
 
 
 @dataclass(frozen=True)
@@ -55,33 +60,19 @@ class Process:
 
     def find(self) -> psutil.Process | None:
         """The running process, or None."""
-        for process in psutil.process_iter(["cmdline", "status"]):
-            if process.info["status"] == psutil.STATUS_ZOMBIE:
-                continue
-            if self.mark in pairwise(process.info["cmdline"] or ()):
-                return process
-        return None
+        return (_processes() if _seen is None else _seen).get(self.mark)
 
     def start(
         self,
         command: Sequence[str],
-        ready: Callable[[], bool],
         environment: Mapping[str, str] | None = None,
         folder: Path = Path("/"),
-    ) -> None:
-        """Start ``command`` detached from this terminal, in ``folder``, and wait until ``ready()``.
-
-        Raises
-        ------
-        Exited
-            It ended by itself.
-        DatalabError
-            It runs but did not answer within ``START_SECONDS``; it was stopped.
-        """
+    ) -> "subprocess.Popen[bytes]":
+        """Start ``command`` detached from this terminal, in ``folder``."""
         with os.fdopen(
             os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb"
         ) as log:
-            process = subprocess.Popen(
+            return subprocess.Popen(
                 command,
                 env=dict(environment) if environment is not None else None,
                 stdin=subprocess.DEVNULL,
@@ -90,10 +81,21 @@ class Process:
                 cwd=folder,
                 start_new_session=True,  # a Ctrl-C in the terminal is not for the server
             )
+
+    def wait(self, process: "subprocess.Popen[bytes]", ready: Callable[[], bool]) -> None:
+        """Wait for what was started until ``ready()``.
+
+        Raises
+        ------
+        Exited
+            It ended by itself.
+        DatalabError
+            It runs but did not answer within ``START_SECONDS``; it was stopped.
+        """
         deadline = time.monotonic() + START_SECONDS
         while not ready():
             if process.poll() is not None:
-                raise Exited(self.last_words())
+                raise Exited(self)
             if time.monotonic() > deadline:
                 self.stop()
                 raise DatalabError(
@@ -122,6 +124,33 @@ class Process:
         """The end of its log."""
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
         return "\n".join(text.strip().splitlines()[-lines:])
+
+
+_seen: dict[tuple[str, str], psutil.Process] | None = None
+
+
+@contextmanager
+def one_look() -> Iterator[None]:
+    """Within it, all processes are looked at once: what starts or ends meanwhile is not seen.
+
+    A look reads the command line of every process of the machine.
+    """
+    global _seen
+    before, _seen = _seen, _processes() if _seen is None else _seen
+    try:
+        yield
+    finally:
+        _seen = before
+
+
+def _processes() -> dict[tuple[str, str], psutil.Process]:
+    """The living processes, by each two arguments in a row of theirs; the oldest of several."""
+    found: dict[tuple[str, str], psutil.Process] = {}
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):  # of another user, ended, or gone
+            for pair in pairwise(process.cmdline()):
+                found.setdefault(pair, process)
+    return found
 
 
 def _alive(process: psutil.Process) -> bool:

@@ -62,7 +62,7 @@ def read(folder: Path) -> State:
     FileNotFoundError
         It has no file.
     DatalabError
-        The file is of another version, or of no datalab.
+        The file is of another version, or of no datalab, or names servers that are not here.
     """
     try:
         values = msgspec.json.decode((folder / FILE).read_bytes())
@@ -71,6 +71,11 @@ def read(folder: Path) -> State:
             values = _from_format_1(values, folder)
         if found in (1, FORMAT):
             state = msgspec.convert(values, State)
+            if missing := sorted(state.servers.keys() - SERVERS.keys()):
+                raise DatalabError(
+                    f"The datalab in {folder} has what this one has not: {', '.join(missing)}.",
+                    "Use the one that made it, or another folder (--dir or DATALAB_DIR).",
+                )
             servers = {
                 key: msgspec.convert(settings, SERVERS[key].settings_type)
                 for key, settings in state.servers.items()

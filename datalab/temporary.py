@@ -38,7 +38,7 @@ def temporary(also: Sequence[str] = (), store: str = "") -> Iterator[Datalab]:
     )
     lab = Datalab(folder)
     try:
-        lab.up(also, store=store or choose_store("--store {}".format))
+        lab.up(also, store=store or choose_store("--store {}".format, also))
         yield lab
     finally:
         assert cleaner.stdin is not None

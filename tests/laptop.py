@@ -6,11 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
+import pytest
 
 from datalab.environment import merge
 from datalab.machine.trust import BUNDLE_VARIABLES
@@ -37,6 +38,17 @@ def shell(**changes: str | None) -> dict[str, str]:
     path = [part for part in os.get_exec_path() if not part.startswith(folder)]
     values: dict[str, str | None] = {"PATH": os.pathsep.join(path), **dict.fromkeys(absent)}
     return merge({**values, **changes}, os.environ)
+
+
+@contextmanager
+def outside() -> Iterator[None]:
+    """Trust what the machine trusts, as this run does not: for a look at the world outside."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in BUNDLE_VARIABLES:
+            patch.delenv(name, raising=False)
+            if own := os.environ.get(f"TEST_MACHINES_{name}"):
+                patch.setenv(name, own)
+        yield
 
 
 def command(folder: Path, *words: str) -> list[str]:

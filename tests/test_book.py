@@ -31,6 +31,7 @@ pytestmark = pytest.mark.xdist_group("book")
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "book" / "_ext"))
+from light_pages import with_classes, with_icons  # noqa: E402
 from site_check import problems  # noqa: E402
 
 from book import execute  # noqa: E402
@@ -247,6 +248,38 @@ def test_a_page_that_talks_to_another_site_would_be_noticed(
 ) -> None:
     (tmp_path / "index.html").write_text(f"<img src='{ELSEWHERE}/badge.svg'>")
     assert settle(visit(serve(tmp_path))).elsewhere == [f"{ELSEWHERE}/badge.svg"]
+
+
+def test_a_first_visit_is_light_and_shows_every_icon(site: Path, serve: Serve, visit: Open) -> None:
+    here = visit("about:blank")
+    sizes: list[int] = []
+    here.page.on("response", lambda response: sizes.append(len(response.body())))
+    base = serve(site)
+    here.page.context.unroute("**")
+    here.page.goto(base + "notebooks/03_s3.html")
+    settle(here)
+    assert sum(sizes) <= 800_000
+    icons = here.page.locator("svg.svg-inline--fa")
+    assert icons.count() >= 6
+    assert here.page.locator("svg.svg-inline--fa .missing, i[class*='fa-']").count() == 0
+
+
+def test_a_script_of_icons_of_another_form_is_refused() -> None:
+    """A new version of the theme: the build then keeps the script whole, and warns."""
+    with pytest.raises(ValueError, match="2 icons found"):
+        with_icons('var a={sun:[1,2,[],"f1","M0"],"moon-o":[1,2,[],"f2","M0"]}', {"sun"})
+
+
+def test_styles_of_classes_that_no_page_has_are_left_out() -> None:
+    styles = (
+        ".used, .other:not(.never):hover { color: red } .a:not(.never) { top: 0 }"
+        "@media (min-width: 1px) { .never > p, p { left: 0 } } .fa-sun:before { content: 'x' }"
+        "@media print { .never { top: 0 } } :root { --x: url(a.b) }"
+    )
+    kept = with_classes(styles, {"used", "a", "fa-sun"}).replace(" ", "")
+    assert kept == (
+        ".used{color:red}.a:not(.never){top:0}@media(min-width:1px){p{left:0}}:root{--x:url(a.b)}"
+    )
 
 
 def test_search_finds_a_chapter_and_a_term(site: Path, serve: Serve, visit: Open) -> None:
@@ -538,6 +571,80 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> dict[Callable[[Path], No
 
     with ThreadPoolExecutor(2) as pool:
         return dict(zip(BROKEN, pool.map(builds, BROKEN), strict=True))
+
+
+# -- tabs of tools ----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tabbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A built page of two tasks, each with cells of several tools."""
+
+    def by(tool: str, text: str) -> nbformat.NotebookNode:
+        return code(f"print({text!r})", tags=[f"tool:{tool}"])
+
+    first = [by("s3fs", "list by s3fs"), by("aws", "list by aws"), by("aws", "more by aws")]
+    second = [by("s3fs", "read by s3fs"), by("duckdb", "read by DuckDB"), by("aws", "read by aws")]
+    source = tiny_book(
+        tmp_path_factory.mktemp("tabbed"),
+        *(markdown("## List"), *first, markdown("## Read"), *second),
+        *(markdown("## Query"), by("duckdb", "query by DuckDB"), markdown("[x](#tiny)")),
+    )
+    result = build(source)
+    assert result.returncode == 0, result.stdout
+    return source / "_build" / "html"
+
+
+def seen(page: Page) -> list[str]:
+    """What the reader sees of the outputs."""
+    return [text.strip() for text in page.locator(".cell_output pre:visible").all_inner_texts()]
+
+
+def test_a_tool_is_chosen_once_and_remembered(tabbed: Path, serve: Serve, visit: Open) -> None:
+    here = visit(serve(tabbed) + "notebooks/tiny.html")
+    assert seen(here.page) == ["list by s3fs", "read by s3fs", "query by DuckDB"]
+    here.page.get_by_role("tab", name="AWS CLI").first.click()
+    by_aws = ["list by aws", "more by aws", "read by aws", "query by DuckDB"]
+    assert seen(here.page) == by_aws
+    here.page.reload()
+    assert seen(here.page) == by_aws
+    here.page.get_by_role("tab", name="DuckDB").first.click()
+    assert seen(here.page) == ["list by aws", "more by aws", "read by DuckDB", "query by DuckDB"]
+    assert here.errors == []
+    assert barriers(here.page) == []
+
+
+def test_tools_are_chosen_by_keyboard(tabbed: Path, serve: Serve, visit: Open) -> None:
+    here = visit(serve(tabbed) + "notebooks/tiny.html", phone=True)
+    tabs = here.page.get_by_role("tablist").nth(1).get_by_role("tab")
+    tabs.first.focus()
+    for key, name in (("ArrowRight", "DuckDB"), ("End", "AWS CLI"), ("ArrowRight", "s3fs")):
+        here.page.keyboard.press(key)
+        assert here.page.evaluate("document.activeElement.textContent") == name
+    assert "read by s3fs" in seen(here.page)
+    here.page.keyboard.press("Tab")  # out of the tabs, into what they show
+    assert here.page.evaluate("document.activeElement.role") != "tab"
+
+
+def test_without_javascript_and_on_paper_all_tools_are_shown(
+    tabbed: Path, serve: Serve, visit: Open, browser: Browser
+) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(serve(tabbed) + "notebooks/tiny.html")
+    assert len(seen(page)) == 7
+    assert page.get_by_text("AWS CLI", exact=True).first.is_visible()
+    context.close()
+    printed = visit(serve(tabbed) + "notebooks/tiny.html").page
+    printed.emulate_media(media="print")
+    assert len(seen(printed)) == 7
+
+
+def test_a_mistyped_tool_fails_the_build(tmp_path: Path) -> None:
+    source = tiny_book(tmp_path, code("1", tags=["tool:boto"]), markdown("[x](#tiny)"))
+    result = build(source)
+    assert result.returncode != 0
+    assert "no tool is called 'boto'" in result.stdout
 
 
 @pytest.fixture(scope="module")

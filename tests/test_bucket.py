@@ -161,6 +161,37 @@ def test_closing_one_prefix_leaves_the_rules_of_others(
         stranger.cat(f"{place}/a/x")
 
 
+def test_a_policy_is_read_once_and_written_once_however_many_prefixes_it_is_about(
+    place: str,
+    fs: s3fs.S3FileSystem,
+    stranger: s3fs.S3FileSystem,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One step for all: no other program comes between, and a half of it is never seen."""
+    fs.pipe({f"{place}/a/x": b"1", f"{place}/b/x": b"2"})
+    requests: list[str] = []
+    call = bucket._call
+
+    def counted(method: str, *args: object, **options: object) -> dict:
+        requests.append(method)
+        return call(method, *args, **options)
+
+    monkeypatch.setattr(bucket, "_call", counted)
+    bucket.publish(f"{place}/a", f"{place}/b")
+    assert requests == ["get_bucket_policy", "put_bucket_policy"]
+    assert stranger.cat([f"{place}/a/x", f"{place}/b/x"]) == {
+        f"{place}/a/x": b"1",
+        f"{place}/b/x": b"2",
+    }
+    requests.clear()
+    assert bucket.close(f"{place}/a", f"{place}/b") == 4
+    assert (requests[0], len(requests)) == ("get_bucket_policy", 2)
+    bucket.publish(f"{place}/a", f"{place}/b")
+    requests.clear()
+    bucket.clean_up(f"{place}/a", f"{place}/b")
+    assert requests.count("get_bucket_policy") == 1
+
+
 def test_rules_that_other_tools_wrote_are_closed_as_well(
     place: str, fs: s3fs.S3FileSystem, stranger: s3fs.S3FileSystem
 ) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import shlex
+import shutil
 import signal
 import ssl
 import subprocess
@@ -25,6 +26,7 @@ from botocore.config import Config
 
 from datalab.lab import Datalab
 from datalab.machine import binaries, seaweedfs
+from datalab.machine.binaries import cache_folder
 from datalab.machine.trust import BUNDLE_VARIABLES
 from datalab.servers import SERVERS as ALL
 from datalab.servers import base
@@ -217,6 +219,29 @@ def test_status_says_by_its_exit_code_what_runs(
         assert part in done.stdout
 
 
+LOOK = """
+import sys
+import psutil
+
+looks, look = [], psutil.process_iter
+psutil.process_iter = lambda *args, **options: looks.append(1) or look(*args, **options)
+from datalab import cli
+
+assert cli.main(sys.argv[1:]) == 0
+clients = {"boto3", "duckdb", "minio", "numpy", "pyarrow", "rich", "trustme"}
+print(len(looks), sorted(clients & sys.modules.keys()), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("words", ["status", "env"])
+def test_a_quick_command_looks_at_all_processes_once_and_imports_no_client(
+    running: Path, words: str
+) -> None:
+    program = [sys.executable, "-c", LOOK, "--dir", str(running), words]
+    done = subprocess.run(program, env=shell(), cwd=PROJECT, capture_output=True, text=True)
+    assert done.stderr == "1 []\n"
+
+
 def test_datalabs_run_side_by_side(lab: Path, furnished: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     subprocess.run(["cp", "-a", furnished, other], check=True)  # with the same ports in mind
@@ -352,6 +377,52 @@ def test_duckdb_finds_httpfs_in_an_empty_home(lab: Path, tmp_path: Path) -> None
     up(lab, env)
     done = call(lab, "run", "--", "python", "-c", code, env=env)
     assert done.stdout == "loaded\n", done.stderr
+
+
+@pytest.mark.parametrize("cache", ["cannot be written", "is damaged"])
+def test_it_starts_whatever_became_of_what_the_cache_keeps(
+    fresh: Path, tmp_path: Path, cache: str
+) -> None:
+    place = tmp_path / "cache"
+    env = shell(XDG_CACHE_HOME=str(place), DATALAB_MINIO=str(binaries.find_minio()))
+    if cache == "cannot be written":
+        place.touch()
+        assert only_samples(up(fresh, env))
+        return
+    (place / "data-in-the-cloud").mkdir(parents=True)
+    for each in cache_folder().glob("awscli-*"):
+        (place / "data-in-the-cloud" / each.name).symlink_to(each)
+    archives = place / "data-in-the-cloud" / "archives"
+    shutil.copytree(cache_folder() / "archives", archives)
+    for archive in archives.glob("*.zip"):
+        os.truncate(archive, archive.stat().st_size // 2)
+    before = {kind: newest(archives, kind).stat().st_size for kind in ("postgres", "samples")}
+    first = start(command(fresh, "up"), env=env)
+    wait_until(lambda: [*fresh.glob("postgres.empty/*")], "it makes an empty database")
+    first.kill()
+    first.communicate()
+    assert only_samples(up(fresh, env))
+    assert [*fresh.glob("postgres.*"), *archives.glob("*.unfinished")] == []
+    assert all(newest(archives, kind).stat().st_size > before[kind] for kind in before)
+
+
+def newest(archives: Path, kind: str) -> Path:
+    return max(archives.glob(f"{kind}-*.zip"), key=lambda archive: archive.stat().st_mtime_ns)
+
+
+def test_no_password_is_kept_in_the_cache_and_no_two_datalabs_have_the_same(
+    furnished: Path, lab: Path
+) -> None:
+    archive = newest(cache_folder() / "archives", "postgres")
+    assert b"SCRAM-SHA-256$" not in archive.read_bytes()  # how PostgreSQL keeps a password
+    assert call(lab, "reset", "--yes").returncode == 0
+    secrets = [
+        Datalab(folder).server("postgres").settings.administrator for folder in (lab, furnished)
+    ]
+    assert secrets[0] != secrets[1]
+    up(lab)
+    files = [lab / "postgres", *(lab / "postgres").rglob("*")]
+    assert not [file for file in files if file.stat().st_mode & 0o077]
 
 
 def test_stray_variables_do_not_keep_it_from_starting(fresh: Path) -> None:
@@ -567,7 +638,7 @@ def test_ctrl_c_during_the_first_start_leaves_nothing_running(fresh: Path) -> No
 
 def test_a_first_start_that_was_killed_is_completed_by_the_next(fresh: Path) -> None:
     moments = (
-        lambda: list(fresh.glob("postgres.unfinished/postgresql.conf")),
+        lambda: list(fresh.glob("postgres*/postgresql.conf")),
         lambda: STORE_PROGRAM in servers(fresh),
         lambda: list((fresh / OF_THE_TESTS).rglob("donnees-insee*")),
     )

@@ -14,12 +14,16 @@ from datalab.cli import _parser
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+GROUPS = PROJECT["dependency-groups"]
 LOCKS = {
-    "requirements.txt": PROJECT["project"]["dependencies"],
-    "datalab/machine/go-toolchain.txt": PROJECT["dependency-groups"]["go"],
-    "datalab/machine/aws-cli.txt": PROJECT["dependency-groups"]["aws"],
-    "datalab/machine/seaweedfs.txt": PROJECT["dependency-groups"]["seaweedfs"],
-    "tests/platform-packages.txt": PROJECT["dependency-groups"]["platform"],
+    "requirements.txt": [
+        *PROJECT["project"]["dependencies"],
+        *(line for name in ("notebooks", "samples", "book", "test") for line in GROUPS[name]),
+    ],
+    "datalab/machine/go-toolchain.txt": GROUPS["go"],
+    "datalab/machine/aws-cli.txt": GROUPS["aws"],
+    "datalab/machine/seaweedfs.txt": GROUPS["seaweedfs"],
+    "tests/platform-packages.txt": GROUPS["platform"],
 }
 
 

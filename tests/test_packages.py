@@ -127,13 +127,13 @@ def test_the_start_script_reads_what_the_first_of_its_cells_asks_for(chapter: st
 
 @pytest.mark.parametrize("chapter", NOTEBOOKS)
 def test_what_a_notebook_asks_for_is_locked_and_says_no_version(chapter: str) -> None:
-    lines = PROJECT["project"]["dependencies"]
+    lines = PROJECT["dependency-groups"]["notebooks"]
     locked = {canonicalize_name(r.name): r.extras for r in map(Requirement, lines)}
     for line in ASKED[chapter]:
         wanted = Requirement(line)
         # which version it is, the service says, and the lock
         assert not wanted.specifier and wanted.marker is None, line
-        assert canonicalize_name(wanted.name) in locked, f"{line} is not in pyproject.toml"
+        assert canonicalize_name(wanted.name) in locked, f"{line} is not in the group notebooks"
         assert wanted.extras <= locked[canonicalize_name(wanted.name)], line
 
 

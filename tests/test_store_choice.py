@@ -66,6 +66,7 @@ def test_a_machine_without_minio_starts_on_seaweedfs_and_says_so(
         monkeypatch.setenv(name, str(tmp_path))
     monkeypatch.setattr(seaweedfs, "has_wheel", lambda: True)
     assert choose_store("--store {}".format) == "seaweedfs"
+    assert choose_store(str, ["rabbitmq"]) == "minio"  # the only one that tells it anything
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "SeaweedFS" in said and "To have MinIO: --store minio" in said

@@ -16,6 +16,7 @@ from filelock import FileLock
 
 from datalab.errors import DatalabError
 from datalab.machine.binaries import cache_folder, find_go
+from tests.laptop import outside
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -33,7 +34,7 @@ def actionlint() -> Path:
     program.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(program.parent / "build.lock"):
         if not program.is_file():
-            with tempfile.TemporaryDirectory(dir=program.parent) as folder:
+            with tempfile.TemporaryDirectory(dir=program.parent) as folder, outside():
                 _build(Path(folder)).replace(program)
     return program
 

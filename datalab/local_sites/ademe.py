@@ -19,13 +19,13 @@ from math import isqrt
 from typing import Any, Final
 from urllib.parse import urlencode
 
-import numpy as np
 from aiohttp import web
 
 from datalab.local_sites import faults
 from datalab.samples.departments import list_departments
-from datalab.samples.insee import SEED
 from datalab.servers.internet import ADEME
+
+SEED: Final = 2019
 
 DATASET: Final = "/data-fair/api/v1/datasets/dpe03existant"
 DEFAULT_SIZE: Final = 12
@@ -82,6 +82,8 @@ def places() -> dict[Place, int]:
 @lru_cache(maxsize=16)
 def certificates(place: Place) -> list[Record]:
     """The certificates of a commune, in the order in which they were filed."""
+    import numpy as np  # slow to import, and not needed before somebody asks
+
     department, commune, postal, name = place
     count = places()[place]
     draws = np.random.Generator(np.random.PCG64([SEED, 4, list(places()).index(place)]))

@@ -1,5 +1,7 @@
 """Find MinIO; where a machine does not have it, build it from source.
 
+``python -m datalab.machine.binaries`` does that ahead of the first start.
+
 MinIO publishes no binaries any more, so the last place to look is its source, by way
 of the Go module proxy: two to four minutes, once for each user of a machine.
 """
@@ -9,6 +11,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +20,6 @@ from pathlib import Path
 
 import platformdirs
 from filelock import FileLock
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from datalab.console import console, say
 from datalab.errors import DatalabError
@@ -76,7 +78,13 @@ def find() -> Path | None:
         candidate = shutil.which("minio", path=folder)
         if candidate and is_minio(Path(candidate)):
             return Path(candidate).absolute()
-    return cached() if is_minio(cached()) else None
+    return cached() if _is_cached() else None
+
+
+def _is_cached() -> bool:
+    # not asked what it is: it was built and moved there whole, and to ask takes a quarter of a
+    # second of each start
+    return os.access(cached(), os.X_OK)
 
 
 def is_minio(path: Path) -> bool:
@@ -106,7 +114,7 @@ def build() -> None:
             "Set XDG_CACHE_HOME to a folder of yours.",
         ) from error
     with held(FileLock(folder / "build.lock"), "Another build of MinIO is under way"):
-        if is_minio(cached()):
+        if _is_cached():
             return  # another build made it while this one waited
         for remains in folder.glob("build-*"):  # of a build that was killed
             shutil.rmtree(remains, ignore_errors=True)
@@ -217,9 +225,11 @@ def _kill_group(process: subprocess.Popen[str]) -> None:
 @contextmanager
 def _progress() -> Iterator[Callable[[int], None]]:
     """A bar on a terminal; elsewhere (CI) a line now and then."""
-    if console.is_terminal:
+    if console().is_terminal:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
         columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=console, transient=True) as bar:
+        with Progress(*columns, console=console(), transient=True) as bar:
             task = bar.add_task("building MinIO", total=STEPS)
             yield lambda step: bar.update(task, completed=min(step, STEPS - 1))
         return
@@ -234,3 +244,17 @@ def _progress() -> Iterator[Callable[[int], None]]:
             say(f"  MinIO: {share:.0%} of the packages, {told - began:.0f} s")
 
     yield tell
+
+
+def main() -> int:
+    """Have MinIO on this machine."""
+    try:
+        find_minio()
+    except DatalabError as error:
+        say(str(error))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,6 +1,7 @@
 """The certificates of a datalab: its own authority, and the bundle that clients trust."""
 
 import os
+import re
 import ssl
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,12 +19,14 @@ BUNDLE_VARIABLES = (
     "GDAL_CURL_CA_BUNDLE",
 )
 
+PEM_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.+?)-----END \1-----", re.DOTALL)
+
 
 def make_certificates(folder: Path, hosts: Sequence[str]) -> None:
     """Make an authority and its certificates, for 127.0.0.1 and for ``hosts``, once.
 
     ``folder`` then holds ``private.key`` and ``public.crt``, the names that MinIO looks
-    for, ``internet.pem`` (key and certificate of ``hosts``), and ``ca.pem``. The
+    for, ``internet.pem`` (key and certificate of ``hosts``, if there are any), and ``ca.pem``. The
     authority's own key is forgotten: it signs nothing else.
     """
     complete = folder / "hosts"  # written last; for other hosts all is made anew
@@ -34,7 +37,6 @@ def make_certificates(folder: Path, hosts: Sequence[str]) -> None:
 
     authority = trustme.CA(organization_name="Data in the Cloud, local datalab")
     certificate = authority.issue_cert("127.0.0.1", "localhost")
-    of_hosts = authority.issue_cert(*hosts)
     folder.mkdir(mode=0o700, exist_ok=True)
     complete.unlink(missing_ok=True)
     key = folder / "private.key"
@@ -42,9 +44,11 @@ def make_certificates(folder: Path, hosts: Sequence[str]) -> None:
     certificate.private_key_pem.write_to_path(str(key))
     for number, part in enumerate(certificate.cert_chain_pems):
         part.write_to_path(str(folder / "public.crt"), append=number > 0)
-    pair = folder / "internet.pem"
-    pair.touch(mode=0o600)
-    of_hosts.private_key_and_cert_chain_pem.write_to_path(str(pair))
+    if hosts:
+        pair = folder / "internet.pem"
+        pair.touch(mode=0o600)
+        of_hosts = authority.issue_cert(*hosts)
+        of_hosts.private_key_and_cert_chain_pem.write_to_path(str(pair))
     authority.cert_pem.write_to_path(str(folder / "ca.pem"))
     complete.write_text(names)
 
@@ -55,6 +59,9 @@ def write_bundle(folder: Path, environment: Mapping[str, str]) -> Path:
     A company network or a CI machine names its authorities in one of the variables;
     those are extended, so that all else in the environment keeps working. Where none
     is named, it is what Python's clients use by themselves: certifi's list, the system's.
+
+    Each certificate stands in it once: two lists have most of theirs in common, and a client
+    reads the whole file for each connection that it opens.
     """
     named = {Path(environment[name]) for name in BUNDLE_VARIABLES if environment.get(name)}
     bundle = folder / "bundle.pem"
@@ -64,9 +71,15 @@ def write_bundle(folder: Path, environment: Mapping[str, str]) -> Path:
     if not trusted:
         system = ssl.get_default_verify_paths().cafile
         trusted = [Path(certifi.where()), *([Path(system)] if system else [])]
-    parts = [path.read_text() for path in trusted]
-    parts.append((folder / "ca.pem").read_text())
+    lists = [path.read_text(errors="replace") for path in (*trusted, folder / "ca.pem")]
     unfinished = folder / f"bundle.pem.{os.getpid()}"
-    unfinished.write_text("\n".join(parts))
+    unfinished.write_text(_without_duplicates("\n".join(lists)))
     unfinished.replace(bundle)  # a running notebook may be reading the old one
     return bundle
+
+
+def _without_duplicates(certificates: str) -> str:
+    """The PEM blocks of a text, each once, without the remarks between them."""
+    # two files may break the lines of the same certificate in other places
+    blocks = {"".join(block[2].split()): block[0] for block in PEM_BLOCK.finditer(certificates)}
+    return "\n".join([*blocks.values(), ""])

@@ -1,8 +1,7 @@
-"""One object of a bucket, and columns for its table that come out the same everywhere."""
+"""Columns for the tables of the samples that come out the same everywhere."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,21 +9,6 @@ import pyarrow as pa
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-
-MADE_UP: Final = {
-    "made-up": "yes",
-    "made-up-note": "Numbers invented for a course. Not statistics.",
-}
-"""S3 user metadata that every object carries. ASCII, as HTTP headers are."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One object of the bucket: its key, its bytes and its media type."""
-
-    key: str
-    content: bytes
-    content_type: str
 
 
 # pyarrow.array() would do the same, and import pandas for it: a second at each start.

@@ -22,7 +22,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import csv
 
-from datalab.samples.columns import Floats, Ints, Sample, coded_column, text_column
+from datalab.samples import Sample
+from datalab.samples.columns import Floats, Ints, coded_column, text_column
 
 Bools = npt.NDArray[np.bool_]
 

@@ -22,9 +22,9 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import csv
 
+from datalab.samples import Sample
 from datalab.samples.columns import (
     Ints,
-    Sample,
     coded_column,
     tenths_column,
     text_column,

@@ -3,6 +3,7 @@
 
 import secrets
 import signal
+import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -101,6 +102,7 @@ class Server(ABC):
         self.folder = folder
         self.all_settings = all_settings
         self.settings = all_settings[self.key]
+        self._begun: subprocess.Popen[bytes] | None = None
 
     # -- what each server says of itself --------------------------------------------
 
@@ -183,6 +185,10 @@ class Server(ABC):
         """Make accounts, rights and samples, once; what an interrupted one left is kept."""
 
     @classmethod
+    def import_client(cls) -> None:
+        """Import what :meth:`provision` needs and is slow to import, while servers start."""
+
+    @classmethod
     def client_errors(cls) -> tuple[type[Exception], ...]:
         """What :meth:`provision` raises where the server does not do as it should."""
         return ()
@@ -242,16 +248,32 @@ class Server(ABC):
         Settings
             With the ports that it listens on.
         """
-        self.prepare()
-        return persistently(self._start_once)
+        self.begin()
+        return self.finish()
 
-    def _start_once(self) -> Settings:
+    def begin(self) -> None:
+        """The first half of :meth:`start`: it need not answer yet."""
+        self.prepare()
+        self._begin()
+
+    def finish(self) -> Settings:
+        """The second half: wait for it; begin again where it ended by itself."""
+        return persistently(self._finish)
+
+    def _begin(self) -> None:
         self.stop()  # what an earlier attempt, or a kill, left would keep its ports
         self.settings = self.settings.on_free_ports()
         self.configure()
-        self.process.start(
-            self.command(), self.is_ready, self.process_environment(), self.process_folder()
+        self._begun = self.process.start(
+            self.command(), self.process_environment(), self.process_folder()
         )
+
+    def _finish(self) -> Settings:
+        if self._begun is None:
+            self._begin()
+        assert self._begun is not None
+        begun, self._begun = self._begun, None  # an attempt that fails is not waited for again
+        self.process.wait(begun, self.is_ready)
         return self.settings  # type: ignore[no-any-return]
 
     def stop(self) -> bool:
@@ -266,5 +288,5 @@ class Server(ABC):
             yield
         finally:
             wanted = self.settings
-            if persistently(self._start_once) != wanted:
+            if self.finish() != wanted:
                 raise RuntimeError(f"{self.name} is back, but on other ports")

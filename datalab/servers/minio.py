@@ -97,6 +97,12 @@ class Minio(Store):
             admin.attach_policy(["student"], user=student.access_key)
 
     @classmethod
+    def import_client(cls) -> None:
+        """Those of S3 and of MinIO's administration."""
+        super().import_client()
+        import minio  # noqa: F401
+
+    @classmethod
     def client_errors(cls) -> tuple[type[Exception], ...]:
         """Those of boto3 and of MinIO's own client."""
         import urllib3

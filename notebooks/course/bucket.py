@@ -7,7 +7,7 @@ even where no package can be installed.
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -114,22 +114,24 @@ def publish(*places: str) -> None:
     CourseError
         The store takes no policy; nothing was opened.
     """
-    for place in places:
-        bucket, prefix = _split(place)
+    for bucket, prefixes in _by_bucket(places).items():
         arn = f"arn:aws:s3:::{bucket}"
         everybody = {"Effect": "Allow", "Principal": {"AWS": ["*"]}}
-        listed = {"StringLike": {"s3:prefix": [f"{prefix}/*"]}}
-        new = [
-            {**everybody, "Action": ["s3:GetObject"], "Resource": [f"{arn}/{prefix}/*"]},
-            {**everybody, "Action": ["s3:ListBucket"], "Resource": [arn], "Condition": listed},
-        ]
-        kept = _without(_policy(bucket), bucket, prefix)
+        statements = _policy(bucket)
+        for prefix in prefixes:
+            listed = {"StringLike": {"s3:prefix": [f"{prefix}/*"]}}
+            statements = [
+                *_without(statements, bucket, prefix),
+                {**everybody, "Action": ["s3:GetObject"], "Resource": [f"{arn}/{prefix}/*"]},
+                {**everybody, "Action": ["s3:ListBucket"], "Resource": [arn], "Condition": listed},
+            ]
         try:
-            _set_policy(bucket, [*kept, *new])
+            _set_policy(bucket, statements)
         except _Refused as refused:
+            private = " and ".join(f"{bucket}/{prefix}" for prefix in prefixes)
             raise CourseError(
                 f'The store refuses a policy for the bucket "{bucket}" ({refused.code}), so '
-                f"{place} stays private.",
+                f"{private} {'stays' if len(prefixes) == 1 else 'stay'} private.",
                 "Read on without running the cells that read it as a stranger.",
             ) from None
 
@@ -143,10 +145,10 @@ def close(*places: str) -> int:
         How many rules that were.
     """
     closed = 0
-    for place in places:
-        bucket, prefix = _split(place)
-        before = _policy(bucket)
-        after = _without(before, bucket, prefix)
+    for bucket, prefixes in _by_bucket(places).items():
+        before = after = _policy(bucket)
+        for prefix in prefixes:
+            after = _without(after, bucket, prefix)
         if after != before:
             _set_policy(bucket, after)
             closed += sum(statement not in after for statement in before)
@@ -168,39 +170,47 @@ def clean_up(*places: str) -> None:
     CourseError
         Something is still open, or still there.
     """
-    for place in dict.fromkeys(places):
-        bucket, prefix = _split(place)
-        try:
-            closed = _close_if_allowed(place)
-            deleted = _delete(bucket, prefix)
-            left = next(_versions(bucket, prefix), None)
-        except _Refused as refused:
-            raise CourseError(
-                f"{place} could not be cleaned up: the store says {refused.code}. "
-                "Objects may still be there, and prefixes open to everybody.",
-                "Run this cell again; if that does not help, delete them in the file explorer "
-                "of your platform.",
-            ) from None
-        if left:
-            raise CourseError(
-                f"{place} is not clean: the store still has the object {left['Key']}.",
-                "Run this cell again. A program that still writes there has to be stopped first.",
-            )
-        if _is_open(bucket, prefix):
-            raise CourseError(
-                f"Everybody may still read what is written to {place}.",
-                f'Another rule of the bucket "{bucket}" opens it; if it is not meant to, '
-                "set the bucket to private in the file explorer of your platform.",
-            )
-        done = [f"{deleted} objects deleted", f"{closed} rules taken back" if closed else ""]
-        print(f"{place}: {', '.join(filter(None, done))}; nothing is left.")
+    for bucket, prefixes in _by_bucket(dict.fromkeys(places)).items():
+        closed = _close_if_allowed(*(f"{bucket}/{prefix}" for prefix in prefixes))
+        if closed:
+            print(f"{bucket}: {closed} rules taken back.")
+        for prefix in prefixes:
+            deleted = _empty(bucket, prefix)
+            print(f"{bucket}/{prefix}: {deleted} objects deleted; nothing is left.")
 
 
-def _close_if_allowed(place: str) -> int:
+def _close_if_allowed(*places: str) -> int:
     try:
-        return close(place)
+        return close(*places)
     except _Refused:  # who may not read a policy did not write one; a stranger's look decides
         return 0
+
+
+def _empty(bucket: str, prefix: str) -> int:
+    """Delete all below a prefix, and look whether it is empty and closed; how many objects."""
+    place = f"{bucket}/{prefix}"
+    try:
+        deleted = _delete(bucket, prefix)
+        left = next(_versions(bucket, prefix), None)
+    except _Refused as refused:
+        raise CourseError(
+            f"{place} could not be cleaned up: the store says {refused.code}. "
+            "Objects may still be there, and prefixes open to everybody.",
+            "Run this cell again; if that does not help, delete them in the file explorer "
+            "of your platform.",
+        ) from None
+    if left:
+        raise CourseError(
+            f"{place} is not clean: the store still has the object {left['Key']}.",
+            "Run this cell again. A program that still writes there has to be stopped first.",
+        )
+    if _is_open(bucket, prefix):
+        raise CourseError(
+            f"Everybody may still read what is written to {place}.",
+            f'Another rule of the bucket "{bucket}" opens it; if it is not meant to, '
+            "set the bucket to private in the file explorer of your platform.",
+        )
+    return deleted
 
 
 def _policy(bucket: str) -> list[dict[str, Any]]:
@@ -358,6 +368,15 @@ def _call(method: str, fs: s3fs.S3FileSystem | None = None, **arguments: Any) ->
             f"{os.environ.get('AWS_ENDPOINT_URL') or 'AWS_ENDPOINT_URL is not set'}.",
             "Look whether that address and the network are right, then run this cell again.",
         ) from None
+
+
+def _by_bucket(places: Iterable[str]) -> dict[str, list[str]]:
+    """The prefixes of each bucket: its policy is one document, read once and written once."""
+    prefixes: dict[str, list[str]] = {}
+    for place in places:
+        bucket, prefix = _split(place)
+        prefixes.setdefault(bucket, []).append(prefix)
+    return prefixes
 
 
 def _split(place: str) -> tuple[str, str]:
