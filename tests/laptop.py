@@ -129,10 +129,16 @@ def wait_until(happened: Callable[[], object], what: str) -> None:
 
 def clear(folder: Path) -> None:
     """Leave nothing behind, whatever became of the test."""
+    sockets: list[Path] = []
     for process in processes(folder):
         with suppress(psutil.NoSuchProcess):
+            if program(process) == "weed":  # killed, it leaves them in /tmp
+                sockets += [Path(each.laddr) for each in process.net_connections("unix")]
             # which ends PostgreSQL with its shared memory
             number = signal.SIGQUIT if process.name() == "postgres" else signal.SIGKILL
             process.send_signal(number)
     wait_until(lambda: not processes(folder), f"nothing runs in {folder}")
+    for socket in sockets:
+        if socket.suffix == ".sock":
+            socket.unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
