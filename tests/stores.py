@@ -481,6 +481,16 @@ def signed(people: People) -> str:
         return "no" if refusal(people.colleague.get_object, Bucket="student", Key=key) else YES
 
 
+@feature(POLICIES, "strangers may write where a rule lets them")
+def written_by_strangers(people: People) -> str:
+    key = f"{people.prefix}/open/by-a-stranger"
+    rule = _open_rule(f"student/{people.prefix}/open/*") | {"Action": ["s3:PutObject"]}
+    with people.policy("student", rule):
+        refused = refusal(people.stranger.put_object, Bucket="student", Key=key, Body=b"text")
+    people.root.delete_object(Bucket="student", Key=key)
+    return "no" if refused else YES
+
+
 @feature(POLICIES, "a `Deny` binds the owner of the bucket, too")
 def denied(people: People) -> str:
     with (
