@@ -16,9 +16,10 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import nbformat
 import pytest
@@ -182,8 +183,8 @@ def serve() -> Iterator[Serve]:
 Open = Callable[..., Visit]
 
 
-@pytest.fixture
-def visit(browser: Browser) -> Iterator[Open]:
+@contextmanager
+def opener(browser: Browser) -> Iterator[Open]:
     """Opens an address in a fresh profile that can reach that address's host only."""
     contexts = []
 
@@ -218,22 +219,16 @@ def visit(browser: Browser) -> Iterator[Open]:
         context.close()
 
 
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Open]:
+    with opener(browser) as start:
+        yield start
+
+
 def settle(visit: Visit) -> Visit:
     """Wait until the page has fetched all it wants."""
     visit.page.wait_for_load_state("networkidle")
     return visit
-
-
-def test_a_reader_s_browser_talks_to_nobody_else(
-    site: Path, pages: list[str], serve: Serve, visit: Open
-) -> None:
-    here = visit(base := serve(site))
-    for page in pages:
-        here.page.goto(base + page)
-        settle(here)
-        assert here.page.url.startswith(base), page
-        assert here.elsewhere == [], page
-        assert here.errors == [], page
 
 
 def test_the_address_of_the_book_leads_to_the_start_page(
@@ -256,7 +251,7 @@ def test_a_first_visit_is_light_and_shows_every_icon(site: Path, serve: Serve, v
     here.page.on("response", lambda response: sizes.append(len(response.body())))
     base = serve(site)
     here.page.context.unroute("**")
-    here.page.goto(base + "notebooks/03_s3.html")
+    here.page.goto(base + "notebooks/02_parquet.html")
     settle(here)
     assert sum(sizes) <= 800_000
     icons = here.page.locator("svg.svg-inline--fa")
@@ -326,17 +321,80 @@ def barriers(page: Page, options: dict[str, object] = WCAG) -> list[str]:
     return [f"{rule['id']}: {node['html'][:200]}" for rule in found for node in rule["nodes"]]
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_every_page_passes_the_rules_of_wcag_2_a_and_aa(
-    site: Path, pages: list[str], serve: Serve, visit: Open, dark: bool
-) -> None:
-    here = visit(base := serve(site), dark=dark)
-    for page in pages:
-        here.page.goto(base + page)
-        assert here.page.evaluate("document.documentElement.dataset.theme") == (
-            "dark" if dark else "light"
-        )
-        assert barriers(settle(here).page, COLOURS if dark else WCAG) == [], page
+class Looked(NamedTuple):
+    """What a browser found on a page."""
+
+    address: str
+    elsewhere: list[str]
+    errors: list[str]
+    theme: str
+    barriers: list[str]
+    on_a_phone: dict[str, Any]
+
+
+class Walk(NamedTuple):
+    """A visit of all pages, by a reader who likes it dark or light."""
+
+    dark: bool
+    pages: dict[str, Looked]
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["light", "dark"])
+def walk(
+    request: pytest.FixtureRequest, site: Path, pages: list[str], serve: Serve, browser: Browser
+) -> Walk:
+    """Each page is opened once for all that is asked of every page."""
+    base = serve(site)
+    rules = COLOURS if request.param else WCAG
+    looked = {}
+    with opener(browser) as start:
+        here = start(base, dark=request.param)
+        for name in pages:
+            here.elsewhere.clear()
+            here.errors.clear()
+            here.page.goto(base + name)
+            page = settle(here).page
+            address = page.url.removeprefix(base)
+            theme = page.evaluate("document.documentElement.dataset.theme")
+            screen = page.viewport_size
+            page.set_viewport_size(PHONE)
+            phone = page.evaluate(LOOKS)
+            page.set_viewport_size(screen)
+            errors = [*here.errors]  # before axe, which fetches things itself
+            found = barriers(page, rules)
+            looked[name] = Looked(address, [*here.elsewhere], errors, theme, found, phone)
+    return Walk(request.param, looked)
+
+
+def test_a_reader_s_browser_talks_to_nobody_else(walk: Walk) -> None:
+    for name, looked in walk.pages.items():
+        assert looked.address == name
+        assert looked.elsewhere == [], name
+        assert looked.errors == [], name
+
+
+def test_every_page_passes_the_rules_of_wcag_2_a_and_aa(walk: Walk) -> None:
+    for name, looked in walk.pages.items():
+        assert looked.theme == ("dark" if walk.dark else "light"), name
+        assert looked.barriers == [], name
+
+
+def test_on_a_phone_no_page_scrolls_sideways_and_all_can_be_read(walk: Walk) -> None:
+    for name, looked in walk.pages.items():
+        seen = looked.on_a_phone
+        assert seen["scroll"] <= PHONE["width"], name
+        text, background = map(luminance, (seen["text"], seen["background"]))
+        assert (text > background) == walk.dark, name
+        light, deep = max(text, background), min(text, background)
+        # WCAG 2, success criterion 1.4.6: enhanced contrast of text.
+        assert (light + 0.05) / (deep + 0.05) >= 7, name
+
+
+LOOKS = """async () => (await window.MathJax?.startup.promise, {
+  scroll: document.documentElement.scrollWidth,
+  text: getComputedStyle(document.querySelector('article h1, h1')).color,
+  background: getComputedStyle(document.body).backgroundColor,
+})"""
 
 
 def test_a_page_that_keeps_people_out_would_be_noticed(
@@ -392,31 +450,6 @@ def test_the_badges_of_a_page_are_pictures_that_load(site: Path, serve: Serve, v
         )
         assert len(sizes) >= number
         assert all(width > 50 and alt for width, alt in sizes)
-
-
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_on_a_phone_no_page_scrolls_sideways_and_all_can_be_read(
-    site: Path, pages: list[str], serve: Serve, visit: Open, dark: bool
-) -> None:
-    here = visit(base := serve(site), dark=dark, phone=True)
-    for page in pages:
-        here.page.goto(base + page)
-        seen = here.page.evaluate(LOOKS)
-        assert seen["scroll"] <= PHONE["width"], page
-        assert seen["theme"] == ("dark" if dark else "light"), page
-        text, background = map(luminance, (seen["text"], seen["background"]))
-        assert (text > background) == dark, page
-        light, deep = max(text, background), min(text, background)
-        # WCAG 2, success criterion 1.4.6: enhanced contrast of text.
-        assert (light + 0.05) / (deep + 0.05) >= 7, page
-
-
-LOOKS = """async () => (await window.MathJax?.startup.promise, {
-  scroll: document.documentElement.scrollWidth,
-  theme: document.documentElement.dataset.theme,
-  text: getComputedStyle(document.querySelector('article h1, h1')).color,
-  background: getComputedStyle(document.body).backgroundColor,
-})"""
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

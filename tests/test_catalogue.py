@@ -397,6 +397,7 @@ def a_history(seed: int) -> tuple[list[tuple[str, bytes | None, dict]], dict[str
 
 
 @needs_broker
+@pytest.mark.xdist_group("what is killed")
 def test_nothing_is_lost_or_doubled_whatever_is_killed() -> None:
     history, final = a_history(seed=8)
     with a_lab_to_break() as (lab, follower):
