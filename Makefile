@@ -2,7 +2,7 @@
 # Nothing is needed but Python 3.11 to 3.14, git, make and a package index.
 
 .DEFAULT_GOAL := help
-.PHONY: help got minio book serve lab test exercises badges version lock clean
+.PHONY: help got minio book serve lab test stores exercises badges version lock clean
 MAKEFLAGS += --no-print-directory
 
 VENV := .venv
@@ -11,6 +11,9 @@ PYTHON := $(VENV)/bin/python
 FOLDER := work
 # Whose variables it has: all of the datalab, or those of a service of the SSP Cloud (service).
 AS := laptop
+# Its S3 store: minio or seaweedfs. By default `make lab` takes what starts soonest; book and
+# tests take $DATALAB_STORE, else minio.
+STORE :=
 # Trust the authorities that the machine trusts (a company's proxy), not only uv's own list.
 export UV_SYSTEM_CERTS := 1
 
@@ -21,7 +24,7 @@ help:  ## list these commands
 	    while IFS='|' read -r name text; do printf '  make %-9s %s\n' "$$name" "$$text"; done
 
 book: got _build/run-with _build/styled-with  ## run every notebook on a local S3 store, build the HTML
-	@$(PYTHON) -m book.execute
+	@DATALAB_STORE=$(or $(STORE),$(DATALAB_STORE),minio) $(PYTHON) -m book.execute
 	@$(VENV)/bin/jupyter-book build . -W -n --keep-going
 	@echo "The book is in $(CURDIR)/_build/html/index.html; 'make serve' shows it in a browser."
 
@@ -30,15 +33,18 @@ serve: $(VENV)/ready  ## show the book in a browser, on 127.0.0.1
 	@echo "Open the address below in a browser; Ctrl-C ends it."
 	@$(PYTHON) -m http.server --bind 127.0.0.1 --directory _build/html $(or $(PORT),0)
 
-lab: $(VENV)/ready  ## JupyterLab on the local datalab, as a student (FOLDER=notebooks: as an author; AS=service)
+lab: $(VENV)/ready  ## JupyterLab on the local datalab, as a student (FOLDER=notebooks: as an author; AS=service; STORE=minio)
 	@$(if $(filter work,$(FOLDER)),$(PYTHON) init-scripts/student_edition.py notebooks work)
-	@$(PYTHON) -m datalab up --with available --as $(AS)
+	@$(PYTHON) -m datalab up --with available --as $(AS) $(if $(STORE),--store $(STORE))
 	@echo "The datalab runs until: $(PYTHON) -m datalab down"
 	@$(PYTHON) -m datalab run -- jupyter lab --ServerApp.root_dir=$(FOLDER) \
 	    $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_OPTIONS)
 
-test: got  ## run every test: notebooks, datalab, book (TESTS="..." for some)
-	@$(PYTHON) -m pytest $(TESTS)
+test: got  ## run every test: notebooks, datalab, book (TESTS="..." for some; STORE=seaweedfs)
+	@$(if $(STORE),DATALAB_STORE=$(STORE)) $(PYTHON) -m pytest $(TESTS)
+
+stores: got  ## try every feature of the two S3 stores, write the table of book/testing.md
+	@$(PYTHON) -m tests.stores
 
 exercises: $(VENV)/ready  ## how well the checks are proven (NOTEBOOK=...: its exercises as text; EDITED=...: take it back)
 	@$(PYTHON) -m tests.exercises $(NOTEBOOK) $(EDITED) $(if $(filter no,$(MUTANTS)),--no-mutants)

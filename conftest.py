@@ -18,10 +18,10 @@ from nbmake.pytest_items import NotebookFailedException, NotebookItem
 
 from datalab.environment import merge
 from datalab.errors import DatalabError
-from datalab.lab import Datalab
-from datalab.machine import binaries
+from datalab.lab import AVAILABLE, STORE_VARIABLE, Datalab
 from datalab.machine.trust import BUNDLE_VARIABLES
-from datalab.servers.rabbitmq import RabbitMQ
+from datalab.servers import SERVERS
+from datalab.servers.minio import Minio
 from datalab.temporary import temporary
 from tests.lab_secrets import secrets_of, shown_in
 
@@ -42,11 +42,12 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         if not is_worker:
             os.environ["DATALAB_INTERNET"] = "local"  # what tests meet depends on no other site
+            store = os.environ.setdefault(STORE_VARIABLE, Minio.key)  # of all labs of the tests
             os.environ["TEST_OUTPUTS"] = stack.enter_context(TemporaryDirectory())
             with capture.global_and_fixture_disabled():  # building takes minutes, and says so
-                binaries.find_minio()
+                SERVERS[store].find_program()
         if is_worker or not config.option.numprocesses:
-            lab = stack.enter_context(temporary([RabbitMQ.key] if RabbitMQ.is_available() else []))
+            lab = stack.enter_context(temporary([AVAILABLE]))
             _trust_nobody_else(lab)
             machines = {
                 f"TEST_MACHINES_{name}": os.environ[name]

@@ -25,8 +25,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from datalab.console import say
 from datalab.environment import merge
 from datalab.errors import DatalabError
-from datalab.lab import Datalab
-from datalab.servers.rabbitmq import RabbitMQ
+from datalab.lab import AVAILABLE, Datalab
 from datalab.temporary import temporary
 
 #: More at a time gain nothing on two processors, and each has a datalab of its own.
@@ -110,9 +109,8 @@ def execute(path: Path, environment: dict[str, str]) -> nbformat.NotebookNode:
 def labs(number: int) -> Iterator["SimpleQueue[Datalab]"]:
     """That many datalabs, started side by side; take one, and put it back."""
     with ExitStack() as stack, ThreadPoolExecutor(number) as pool:
-        also = [RabbitMQ.key] if RabbitMQ.is_available() else []
         queue: SimpleQueue[Datalab] = SimpleQueue()
-        for lab in pool.map(stack.enter_context, [temporary(also) for _ in range(number)]):
+        for lab in pool.map(stack.enter_context, [temporary([AVAILABLE]) for _ in range(number)]):
             queue.put(lab)
         yield queue
 

@@ -16,16 +16,15 @@ from typing import Any
 from datalab.console import as_called, console, say
 from datalab.environment import merge, search_path
 from datalab.errors import DatalabError
-from datalab.lab import Datalab, default_folder
+from datalab.lab import AVAILABLE, STORE, STORE_VARIABLE, Datalab, default_folder
 from datalab.process import one_look
-from datalab.servers import SERVERS
+from datalab.servers import SERVERS, of_role
 from datalab.state import LAPTOP, SERVICE, State
 from datalab.temporary import temporary
 
 NOTHING_RUNS = 3
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
-AVAILABLE = "available"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -81,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("up", help="start the services, or say that they run")
     _offer_roles(command)
     _offer_servers(command)
+    _offer_stores(command, "the S3 store of a new datalab, which keeps it")
     command.set_defaults(act=_up)
     command = commands.add_parser("down", help="stop the services; the data stays")
     command.set_defaults(act=_down)
@@ -94,12 +94,15 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "run",
         help="run a command in that environment",
-        usage=as_called("python -m datalab run [--as ROLE] [--with SERVER] -- CMD [ARG ...]"),
+        usage=as_called(
+            "python -m datalab run [--as ROLE] [--with SERVER] [--store STORE] -- CMD [ARG ...]"
+        ),
         description="Run a command in the environment of a service: on the running datalab "
         "or, if none runs, on one of its own that is removed after.",
     )
     _offer_roles(command)
     _offer_servers(command)
+    _offer_stores(command, "the S3 store; one that runs on another is left alone")
     command.add_argument("command", nargs=argparse.REMAINDER, metavar="CMD")
     command.set_defaults(act=_run, parser=command)
     command = commands.add_parser("reset", help="back to the samples; deletes what was stored")
@@ -133,6 +136,11 @@ def _offer_servers(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _offer_stores(command: argparse.ArgumentParser, text: str) -> None:
+    default = f"default: ${STORE_VARIABLE}, else the one with the least effort"
+    command.add_argument("--store", choices=of_role(STORE), default="", help=f"{text} ({default})")
+
+
 def _of_a_service() -> list[str]:
     """Names of what a user of the SSP Cloud may have as a service beside the one of now."""
     return [server.name.lower() for server in SERVERS.values() if server.of_a_service]
@@ -140,12 +148,8 @@ def _of_a_service() -> list[str]:
 
 def _also(args: argparse.Namespace) -> list[str]:
     """Keys of the optional servers that were asked for."""
-    return [
-        key
-        for key, server in SERVERS.items()
-        if server.optional
-        and (key in args.servers or (AVAILABLE in args.servers and server.is_available()))
-    ]
+    optional = [key for key, server in SERVERS.items() if server.optional]
+    return [name for name in (*optional, AVAILABLE) if name in args.servers]
 
 
 def _role(args: argparse.Namespace) -> dict[str, Any]:
@@ -161,7 +165,7 @@ def _role(args: argparse.Namespace) -> dict[str, Any]:
 
 def _up(args: argparse.Namespace) -> int:
     lab = Datalab(args.dir)
-    started = lab.up(_also(args), **_role(args))
+    started = lab.up(_also(args), **_role(args), store=args.store)
     say("The datalab is ready." if started else "The datalab runs already.")
     _print_addresses(lab, dict.fromkeys(SERVERS, True))
     return 0
@@ -223,7 +227,9 @@ def _run(args: argparse.Namespace) -> int:
         args.parser.error(f"name the command to run: {usage}")
     lab = Datalab(args.dir)
     running = lab.running()
-    if any(running.values()):
+    if any(running.values()) and args.store not in ("", lab.store().key):
+        say(f"The datalab in {lab.folder} has another store: this command gets one of its own.")
+    elif any(running.values()):
         for key in {key for key in args.servers if key in SERVERS} - running.keys():
             name = SERVERS[key].name
             raise DatalabError(
@@ -233,7 +239,7 @@ def _run(args: argparse.Namespace) -> int:
         return _run_on(lab, command, **_role(args))
     if command[0] != "aws":  # which comes with the datalab
         _program(command[0], search_path(lab.folder))  # before seconds are spent on a start
-    with temporary(_also(args)) as lab:
+    with temporary(_also(args), args.store) as lab:
         return _run_on(lab, command, **_role(args))
 
 

@@ -1,10 +1,12 @@
 """One datalab: a folder, the servers that keep their data in it, and the keys to them."""
 
 import os
+import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -19,10 +21,14 @@ from datalab.locks import held
 from datalab.machine import aws_cli, duckdb_extensions, trust
 from datalab.machine.course import is_the_course
 from datalab.process import Exited, one_look
-from datalab.servers import SERVERS, Server, in_order, in_turns
+from datalab.servers import SERVERS, Server, in_order, in_turns, needed_by, of_role
 from datalab.servers.base import PROJECT
 from datalab.servers.store import Store
 from datalab.state import SERVICE, State
+
+AVAILABLE = "available"  # among optional servers: those that this machine has
+STORE = Store.role
+STORE_VARIABLE = "DATALAB_STORE"
 
 
 def default_folder() -> Path:
@@ -145,16 +151,25 @@ class Datalab:
 
     # -- up and down ---------------------------------------------------------------
 
-    def up(self, also: Sequence[str] = (), role: str = "", with_postgresql: bool = False) -> bool:
+    def up(
+        self,
+        also: Sequence[str] = (),
+        role: str = "",
+        with_postgresql: bool = False,
+        store: str = "",
+    ) -> bool:
         """Start what does not run; what the student stored stays.
 
         Parameters
         ----------
         also
-            Keys of optional servers; later starts of this datalab start them, too.
+            Keys of optional servers, or AVAILABLE; later starts start them, too.
         role, with_postgresql
             What :meth:`environment` gives from now on, LAPTOP or SERVICE; as before where
             it is empty.
+        store
+            Key of the store; where it is empty, the one that the datalab has, else see
+            :func:`choose_store`.
 
         Returns
         -------
@@ -164,6 +179,7 @@ class Datalab:
         self.state()  # refuses a folder that is not ours before anything is written to it
         for key in SERVERS:
             SERVERS[key].check_wishes()
+        wished_store()
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.folder.chmod(self.folder.stat().st_mode & 0o700)  # it was there: keep others out
@@ -172,7 +188,7 @@ class Datalab:
         except OSError as error:
             raise self._unusable(error) from error
         with self._alone():
-            present = self._with_servers(self.state() or State.new(default_servers()), also)
+            present = self._with_servers(self._with_store(store, also), also)
             if role:
                 present = present.changed(role=role, with_postgresql=with_postgresql)
             try:
@@ -192,17 +208,48 @@ class Datalab:
                 self._start(present)
             return True
 
+    def _with_store(self, store: str, also: Sequence[str]) -> State:
+        """What the folder remembers, or a new datalab, on a store that this machine has."""
+        present = self.state()
+        if present is None:
+            chosen = store or choose_store(partial(_command, self.folder), also)
+            SERVERS[chosen].find_program()  # before it is remembered
+            return State.new(default_servers(chosen))
+        held = self.store()
+        if store in ("", held.key):
+            if wished_store() not in ("", held.key):
+                say(f"{STORE_VARIABLE} is for a new datalab; this one has {held.name}.")
+            return present
+        if any(server.data.exists() for server in self._servers(present)):
+            raise DatalabError(
+                f"This datalab keeps its objects in {held.name}, and one datalab has one store.",
+                f"Name another folder: {_command(self.folder, store)}",
+            )
+        SERVERS[store].find_program()
+        return State.new(default_servers(store))  # nothing is stored in it: after a `reset`
+
     def _with_servers(self, present: State, also: Sequence[str]) -> State:
         """With the servers that are asked for, or the reason why they cannot be."""
-        for key in also:
+        has = {what for key in present.servers for what in SERVERS[key].has}
+        wanted = [key for key in also if key != AVAILABLE]
+        if AVAILABLE in also:
+            wanted += [
+                key
+                for key, server in SERVERS.items()
+                if server.optional and server.wants.keys() <= has and server.is_available()
+            ]
+        for key in wanted:
+            for what, problem in SERVERS[key].wants.items():
+                if what not in has:
+                    names = [name for name, server in SERVERS.items() if what in server.has]
+                    raise DatalabError(
+                        problem,
+                        f"Start without --with {key}, or take another store: "
+                        f"{_command(self.folder, names[0])} --with {key}",
+                    )
             if key not in present.servers:
                 SERVERS[key].find_program()
                 present = present.with_server(key, SERVERS[key].settings_type())
-        has = {what for key in present.servers for what in SERVERS[key].has}
-        for key in present.servers:
-            for what, problem in SERVERS[key].wants.items():
-                if what not in has:
-                    raise DatalabError(problem, f"Start without --with {key}.")
         return present
 
     def _adapted(self, present: State) -> State:
@@ -253,7 +300,7 @@ class Datalab:
                 begun: list[Server] = []
                 for key in keys:
                     server = SERVERS[key](self.folder, present.servers)
-                    if server.runs() and not moved & set(server.needs):
+                    if server.runs() and not needed_by(key, moved):
                         continue
                     started.append(server)
                     server.begin()  # stops it first: alive and deaf, or with old addresses
@@ -361,6 +408,56 @@ class Datalab:
         return service.service_environment(values, servers, path, with_postgresql)
 
 
-def default_servers() -> list[str]:
-    """Keys of the servers of a datalab that asks for no others."""
-    return [key for key, server in SERVERS.items() if not server.optional]
+def default_servers(store: str = "") -> list[str]:
+    """Keys of the servers of a datalab that asks for no others but this store."""
+    store = store or of_role(STORE)[0]
+    return [
+        key
+        for key, server in SERVERS.items()
+        if not server.optional and (server.role != STORE or key == store)
+    ]
+
+
+def wished_store() -> str:
+    """The store that ``DATALAB_STORE`` names for new datalabs, or "".
+
+    Raises
+    ------
+    DatalabError
+        It names none.
+    """
+    wished = os.environ.get(STORE_VARIABLE, "")
+    if wished and wished not in of_role(STORE):
+        raise DatalabError(
+            f"{STORE_VARIABLE} is {wished!r}.",
+            f"Set it to {' or '.join(of_role(STORE))}, or unset it: unset {STORE_VARIABLE}",
+        )
+    return wished
+
+
+def choose_store(way: Callable[[str], str], also: Sequence[str] = ()) -> str:
+    """The store of a new datalab: that of ``DATALAB_STORE``, else the one with the least effort.
+
+    Where that is another than the preferred one, this is said, with the ``way`` to that one.
+    It has what the servers want that are asked for ``also``.
+    """
+    wished = wished_store()
+    if wished:
+        return wished
+    wants = {what for key in also if key in SERVERS for what in SERVERS[key].wants}
+    stores = [key for key in of_role(STORE) if wants <= SERVERS[key].has] or of_role(STORE)
+    chosen = min(stores, key=lambda key: SERVERS[key].effort())
+    preferred = stores[0]
+    if chosen != preferred:
+        say(
+            f"The store is {SERVERS[chosen].name}, which starts at once; "
+            f"{SERVERS[preferred].name} would first be built, for some minutes. "
+            f"To have {SERVERS[preferred].name}: {way(preferred)}"
+        )
+    return chosen
+
+
+def _command(folder: Path, store: str) -> str:
+    """What starts a datalab on a store in another folder than this one."""
+    other = shlex.quote(str(folder.with_name(f"{folder.name}-{store}")))
+    return f"python -m datalab --dir {other} up --store {store}"

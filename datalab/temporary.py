@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from datalab.console import say
-from datalab.lab import Datalab
+from datalab.lab import Datalab, choose_store
 from datalab.servers import SERVERS
 from datalab.servers.base import PROJECT
 from datalab.state import State
@@ -26,8 +26,8 @@ SECONDS = 10.0
 
 
 @contextmanager
-def temporary(also: Sequence[str] = ()) -> Iterator[Datalab]:
-    """A datalab of one's own, with the optional servers of these keys."""
+def temporary(also: Sequence[str] = (), store: str = "") -> Iterator[Datalab]:
+    """A datalab of one's own, with these optional servers, on this store; see `Datalab.up`."""
     folder = Path(tempfile.mkdtemp(prefix="datalab-")).resolve()
     cleaner = subprocess.Popen(
         [sys.executable, "-m", "datalab.temporary", str(folder)],
@@ -38,7 +38,7 @@ def temporary(also: Sequence[str] = ()) -> Iterator[Datalab]:
     )
     lab = Datalab(folder)
     try:
-        lab.up(also)
+        lab.up(also, store=store or choose_store("--store {}".format, also))
         yield lab
     finally:
         assert cleaner.stdin is not None

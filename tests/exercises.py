@@ -27,7 +27,7 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 
 from datalab.environment import merge
 from datalab.errors import DatalabError
-from datalab.servers.rabbitmq import RabbitMQ
+from datalab.lab import AVAILABLE
 from datalab.temporary import temporary
 from tests.test_exercises import NOTEBOOKS, ROOT, Exercise, Proof, write_all
 
@@ -255,7 +255,7 @@ def main() -> int:
 
 def _print_survey(paths: list[Path], as_a_text: bool) -> None:
     os.environ["DATALAB_INTERNET"] = "local"
-    with temporary([RabbitMQ.key] if RabbitMQ.is_available() else []) as lab:
+    with temporary([AVAILABLE]) as lab:
         environment = merge(lab.environment(), os.environ)
         os.environ.clear()
         os.environ.update(environment)

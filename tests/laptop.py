@@ -23,8 +23,11 @@ OF_THE_COURSE = (
     *("MY_BUCKET", "SCRATCH_BUCKET", "PROJECT_BUCKET", "MY_TOKEN_FILE", "COLLEAGUE_TOKEN_FILE"),
     *("S3_ENDPOINT", "NO_PROXY", "no_proxy"),
 )
-OF_A_MACHINE = ("DATALAB_DIR", "DATALAB_MINIO", "DATALAB_AWS", "HTTPS_PROXY", "HTTP_PROXY")
-OF_A_MACHINE += ("https_proxy",)
+OF_A_MACHINE = ("DATALAB_DIR", "DATALAB_MINIO", "DATALAB_WEED", "DATALAB_AWS")
+OF_A_MACHINE += ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy")
+#: The store of the labs of the tests, and the program that it runs as.
+OF_THE_TESTS = os.environ.get("DATALAB_STORE", "minio")
+STORE_PROGRAM = {"minio": "minio", "seaweedfs": "weed"}[OF_THE_TESTS]
 
 
 def shell(**changes: str | None) -> dict[str, str]:
@@ -105,7 +108,7 @@ def processes(folder: Path) -> list[psutil.Process]:
 def servers(folder: Path) -> list[str]:
     """Names of the programs that serve ``folder``."""
     names = [program(process) for process in processes(folder)]
-    return sorted(name for name in names if name in ("issuer", "minio", "postgres"))
+    return sorted(name for name in names if name in ("issuer", STORE_PROGRAM, "postgres"))
 
 
 def program(process: psutil.Process) -> str:
@@ -126,10 +129,16 @@ def wait_until(happened: Callable[[], object], what: str) -> None:
 
 def clear(folder: Path) -> None:
     """Leave nothing behind, whatever became of the test."""
+    sockets: list[Path] = []
     for process in processes(folder):
         with suppress(psutil.NoSuchProcess):
+            if program(process) == "weed":  # killed, it leaves them in /tmp
+                sockets += [Path(each.laddr) for each in process.net_connections("unix")]
             # which ends PostgreSQL with its shared memory
             number = signal.SIGQUIT if process.name() == "postgres" else signal.SIGKILL
             process.send_signal(number)
     wait_until(lambda: not processes(folder), f"nothing runs in {folder}")
+    for socket in sockets:
+        if socket.suffix == ".sock":
+            socket.unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)

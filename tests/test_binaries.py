@@ -45,7 +45,7 @@ def machine(room: Path, **changes: str) -> dict[str, str]:
         PIP_INDEX_URL=f"{NOWHERE}/simple",
         PIP_FIND_LINKS="",
         HTTPS_PROXY=NOWHERE,
-        **changes,
+        **{"DATALAB_STORE": "minio", **changes},
     )
 
 

@@ -52,6 +52,12 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return answers
 
 
+def is_empty(place: str) -> bool:
+    """Whether there is no object below a prefix; SeaweedFS lists the folder for a while."""
+    name, _, prefix = place.partition("/")
+    return boto3.client("s3").list_objects_v2(Bucket=name, Prefix=f"{prefix}/")["KeyCount"] == 0
+
+
 # -- which bucket -------------------------------------------------------------------
 
 
@@ -207,7 +213,9 @@ def test_rules_that_other_tools_wrote_are_closed_as_well(
     with pytest.raises(PermissionError):
         stranger.cat(f"{place}/mine/x")
     left = json.loads(boto3.client("s3").get_bucket_policy(Bucket=OWN)["Policy"])
-    assert [each["Resource"] for each in left["Statement"]] == [[f"{arn}/other/*"]]
+    (resource,) = [each["Resource"] for each in left["Statement"]]
+    # a list of one, or the one: stores keep either
+    assert resource in ([f"{arn}/other/*"], f"{arn}/other/*")
 
 
 def test_a_bucket_of_somebody_else_is_not_opened_and_that_is_a_sentence() -> None:
@@ -265,8 +273,7 @@ def test_cleaning_up_leaves_no_object_no_version_no_upload_and_no_rule(
 def test_more_objects_than_one_request_deletes(place: str, fs: s3fs.S3FileSystem) -> None:
     fs.pipe({f"{place}/{number}": b"" for number in range(1005)})
     bucket.clean_up(place)
-    fs.invalidate_cache()
-    assert not fs.exists(place)
+    assert is_empty(place)
 
 
 def test_what_stays_open_by_another_rule_is_said_aloud(place: str, fs: s3fs.S3FileSystem) -> None:
@@ -297,8 +304,7 @@ def test_without_the_right_to_a_policy_the_objects_go_all_the_same(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", keys.secret_key)
     monkeypatch.setenv("AWS_SESSION_TOKEN", keys.token)
     bucket.clean_up(place)
-    fs.invalidate_cache()
-    assert not fs.exists(place)
+    assert is_empty(place)
 
 
 def test_with_keys_that_ended_the_last_cell_says_so(

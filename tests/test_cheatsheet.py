@@ -141,7 +141,7 @@ def code_lines() -> list[tuple[Row, str]]:
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Datalab]:
     """A datalab of the page's own: its lines switch versions on, and publish."""
-    with temporary() as lab:
+    with temporary(store="minio") as lab:  # whose codes the page gives
         yield lab
 
 

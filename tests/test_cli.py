@@ -25,13 +25,17 @@ from botocore import UNSIGNED
 from botocore.config import Config
 
 from datalab.lab import Datalab
-from datalab.machine import binaries
+from datalab.machine import binaries, seaweedfs
 from datalab.machine.binaries import cache_folder
 from datalab.machine.trust import BUNDLE_VARIABLES
+from datalab.servers import SERVERS as ALL
 from datalab.servers import base
+from datalab.servers.minio import Minio
 from datalab.state import FILE as STATE
 from tests.laptop import (
+    OF_THE_TESTS,
     PROJECT,
+    STORE_PROGRAM,
     call,
     clear,
     command,
@@ -45,7 +49,10 @@ from tests.laptop import (
 
 pytestmark = pytest.mark.xdist_group("datalabs of their own")
 
-SERVERS = ["issuer", "minio", "postgres"]
+SERVERS = sorted(["issuer", STORE_PROGRAM, "postgres"])
+only_minio = pytest.mark.skipif(
+    Minio.key != OF_THE_TESTS, reason="about MinIO; these tests run on another store"
+)
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +214,8 @@ def test_status_says_by_its_exit_code_what_runs(
     env = variables(running)
     done = call(running, "status")
     assert done.returncode == 0
-    for part in (env["AWS_S3_ENDPOINT"], "console", f"127.0.0.1:{env['PGPORT']}", str(running)):
+    store = f"store        {ALL[OF_THE_TESTS].name}"
+    for part in (env["AWS_S3_ENDPOINT"], store, f"127.0.0.1:{env['PGPORT']}", str(running)):
         assert part in done.stdout
 
 
@@ -334,7 +342,7 @@ def test_the_bundle_of_a_company_is_extended_also_in_a_shell_of_the_datalab(
         code = f"""
 import os, urllib.request, requests
 for url in ("https://localhost:{server.server_port}/", os.environ["AWS_ENDPOINT_URL"] +
-            "minio/health/live"):
+            "earth-science/public/README.md"):
     assert requests.get(url).status_code == urllib.request.urlopen(url).status == 200
 print("trusted")
 """
@@ -362,7 +370,10 @@ def test_duckdb_finds_httpfs_in_an_empty_home(lab: Path, tmp_path: Path) -> None
     code += "c.sql('INSTALL httpfs'); c.sql('LOAD httpfs'); print('loaded')"
     # pip, Go and DuckDB would go through this proxy, which is not there
     env = shell(HOME=str(home), HTTPS_PROXY="http://127.0.0.1:9", HTTP_PROXY="http://127.0.0.1:9")
-    env["DATALAB_MINIO"] = str(binaries.find_minio())
+    if Minio.key == OF_THE_TESTS:
+        env["DATALAB_MINIO"] = str(binaries.find_minio())
+    else:
+        env["DATALAB_WEED"] = str(seaweedfs.find_weed()[0])
     up(lab, env)
     done = call(lab, "run", "--", "python", "-c", code, env=env)
     assert done.stdout == "loaded\n", done.stderr
@@ -596,7 +607,8 @@ def kill(folder: Path, name: str) -> None:
 def test_servers_killed_are_seen_and_repaired_without_a_loss(lab: Path) -> None:
     before = up(lab)
     store(before)
-    labels = {"minio": "MinIO", "postgres": "PostgreSQL", "issuer": "Token issuer"}
+    labels = {"postgres": "PostgreSQL", "issuer": "Token issuer"}
+    labels[STORE_PROGRAM] = ALL[OF_THE_TESTS].name
     for name, label in labels.items():
         kill(lab, name)
         done = call(lab, "status")
@@ -615,7 +627,7 @@ def test_servers_killed_are_seen_and_repaired_without_a_loss(lab: Path) -> None:
 
 def test_ctrl_c_during_the_first_start_leaves_nothing_running(fresh: Path) -> None:
     first = start(command(fresh, "up"))
-    wait_until(lambda: "minio" in servers(fresh), "MinIO starts")
+    wait_until(lambda: STORE_PROGRAM in servers(fresh), "the store starts")
     first.send_signal(signal.SIGINT)
     said = first.communicate(timeout=60)[1]
     assert first.returncode == 130
@@ -627,8 +639,8 @@ def test_ctrl_c_during_the_first_start_leaves_nothing_running(fresh: Path) -> No
 def test_a_first_start_that_was_killed_is_completed_by_the_next(fresh: Path) -> None:
     moments = (
         lambda: list(fresh.glob("postgres*/postgresql.conf")),
-        lambda: "minio" in servers(fresh),
-        lambda: (fresh / "minio" / "donnees-insee").exists(),
+        lambda: STORE_PROGRAM in servers(fresh),
+        lambda: list((fresh / OF_THE_TESTS).rglob("donnees-insee*")),
     )
     for number, reached in enumerate(moments):
         first = start(command(fresh, "up"))
@@ -645,18 +657,18 @@ def test_a_first_start_that_was_killed_is_completed_by_the_next(fresh: Path) -> 
 def test_an_issuer_that_has_to_move_takes_the_store_along(lab: Path) -> None:
     before = up(lab)
     store(before)
-    issuer, minio = ports(lab)["issuer"], ports(lab)["minio"]
+    issuer, of_the_store = ports(lab)["issuer"], ports(lab)[OF_THE_TESTS]
     kill(lab, "issuer")
     with owner_of(issuer[0]):
         assert logs_in(up(lab))
     assert stored(variables(lab))
     assert ports(lab)["issuer"] != issuer
-    assert ports(lab)["minio"] == minio
+    assert ports(lab)[OF_THE_TESTS] == of_the_store
 
 
 def test_an_issuer_whose_folder_is_gone_ends(lab: Path) -> None:
     up(lab)
-    for name in ("minio", "postgres"):
+    for name in (STORE_PROGRAM, "postgres"):
         assert name in servers(lab)
     (issuer,) = [process for process in processes(lab) if program(process) == "issuer"]
     lab.rename(lab.with_name("elsewhere"))
@@ -697,7 +709,7 @@ def test_a_port_taken_while_it_was_stopped_is_left_to_its_owner(lab: Path) -> No
     assert all(set(each).isdisjoint(taken[key]) for key, each in ports(lab).items())
 
 
-@pytest.mark.parametrize("key", ["minio", "postgres", "issuer"])
+@pytest.mark.parametrize("key", [OF_THE_TESTS, "postgres", "issuer"])
 def test_a_port_taken_between_choice_and_start_is_left_to_its_owner(
     lab: Path, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
@@ -768,6 +780,47 @@ def test_a_folder_of_another_version_is_refused_and_untouched(
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
+def as_of_format_1(folder: Path) -> dict[str, object]:
+    """The state as the first version of the datalab wrote it."""
+    values = json.loads((folder / STATE).read_text())["servers"]
+    store, postgres = values["minio"], values["postgres"]
+    return {
+        "format": 1,
+        "port": store["port"],
+        "console_port": store["console_port"],
+        "postgres_port": postgres["port"],
+        "issuer_port": values["issuer"]["port"],
+        "internet_port": values["internet"]["port"],
+        "proxy_password": values["internet"]["password"],
+        "root": store["root"],
+        "student": store["student"],
+        "passwords": {name: postgres[name] for name in ("administrator", "student")},
+        "broker": None,
+    }
+
+
+@only_minio
+def test_a_datalab_of_the_first_format_is_taken_over_even_if_that_is_killed(lab: Path) -> None:
+    store(up(lab))
+    assert call(lab, "down").returncode == 0
+    (lab / STATE).write_text(json.dumps(as_of_format_1(lab)))
+
+    def format_now() -> int:
+        return int(json.loads((lab / STATE).read_text())["format"])  # never a half
+
+    for reached in (lambda: processes(lab), lambda: format_now() == 2):
+        first = start(command(lab, "up"))
+        wait_until(reached, "the datalab is being taken over")
+        first.kill()
+        first.communicate()
+        assert format_now() in (1, 2)
+    assert stored(up(lab))
+    done = call(lab, "up", "--store", "seaweedfs")  # it holds MinIO's objects
+    assert done.returncode == 1
+    assert "keeps its objects in MinIO" in done.stderr
+
+
+@only_minio
 def test_a_minio_that_ends_at_once_is_quoted(lab: Path, tmp_path: Path) -> None:
     program = tmp_path / "minio"
     program.write_text(

@@ -127,6 +127,18 @@ def test_the_cache_of_minio_is_where_it_is_built_and_follows_its_versions() -> N
         assert "hashFiles('datalab/machine/binaries.py')" in cache["key"]
 
 
+def test_every_notebook_runs_on_the_second_store_in_each_way() -> None:
+    """As stored; with solutions in a service; in the student's edition."""
+    (step,) = [
+        step["run"]
+        for step in read("test.yml")["jobs"]["second-store"]["steps"]
+        if "STORE=seaweedfs" in step.get("run", "")
+    ]
+    for tests in ("notebooks", "tests/test_service.py", "tests/test_exercises.py"):
+        assert tests in step
+        assert (ROOT / tests).exists()
+
+
 REAL = "https://github.com/example/course"
 
 

@@ -10,14 +10,9 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
-from filelock import FileLock
-
-from datalab.console import say
 from datalab.errors import DatalabError
-from datalab.locks import held
 from datalab.machine import wheels
 from datalab.machine.binaries import cache_folder
 
@@ -95,29 +90,8 @@ def cached() -> Path:
 
 def install() -> None:
     """Install version 1 into the cache, unless it is there."""
-    folder = cached()
-    if folder.exists():
-        return
-    try:
-        cache_folder().mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DatalabError(
-            f"The cache folder {cache_folder()} cannot be written: {error.strerror}.",
-            "Set XDG_CACHE_HOME to a folder of yours.",
-        ) from error
-    with held(FileLock(cache_folder() / "awscli.lock"), "Another datalab installs the AWS CLI"):
-        if folder.exists():
-            return
-        say("Fetching the AWS CLI, once…")
-        work = Path(tempfile.mkdtemp(dir=cache_folder(), prefix="awscli-"))
-        try:
-            reason = wheels.install(LOCKED, work)
-            if reason:
-                raise DatalabError(
-                    f"The AWS CLI could not be installed. The installer said:\n{reason}",
-                    "Connect to a package index and start the datalab again, or name a "
-                    f"program `aws` in {VARIABLE}.",
-                )
-            work.rename(folder)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
+    otherwise = (
+        "Connect to a package index and start the datalab again, or name a program `aws` in "
+        f"{VARIABLE}."
+    )
+    wheels.install_once("the AWS CLI", LOCKED, cached(), otherwise)

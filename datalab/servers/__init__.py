@@ -1,6 +1,6 @@
 """The servers of a datalab. Adding one is a file here and a line below."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from graphlib import TopologicalSorter
 
 from datalab.machine.course import is_the_course
@@ -10,14 +10,25 @@ from datalab.servers.issuer import Issuer
 from datalab.servers.minio import Minio
 from datalab.servers.postgres import Postgres
 from datalab.servers.rabbitmq import RabbitMQ
+from datalab.servers.seaweedfs import SeaweedFS
 
-__all__ = ["SERVERS", "Server", "Settings", "in_order", "in_turns"]
+__all__ = ["SERVERS", "Server", "Settings", "in_order", "in_turns", "needed_by", "of_role"]
 
 SERVERS: dict[str, type[Server]] = {
-    server.key: server for server in (Issuer, RabbitMQ, Minio, Postgres, Internet)
+    server.key: server for server in (Issuer, RabbitMQ, Minio, SeaweedFS, Postgres, Internet)
 }
 if not is_the_course():
     del SERVERS[Internet.key]
+
+
+def of_role(role: str) -> list[str]:
+    """Keys of the servers of which a datalab has one, in the order of preference."""
+    return [key for key, server in SERVERS.items() if server.role == role]
+
+
+def needed_by(key: str, keys: Iterable[str]) -> set[str]:
+    """Which of ``keys`` a server needs, named by key or by role."""
+    return {other for other in keys if {other, SERVERS[other].role} & {*SERVERS[key].needs}}
 
 
 def in_order(keys: list[str]) -> list[str]:
@@ -27,9 +38,7 @@ def in_order(keys: list[str]) -> list[str]:
 
 def in_turns(keys: list[str]) -> Iterator[tuple[str, ...]]:
     """The same in groups: those of a group need none of each other."""
-    graph = TopologicalSorter(
-        {key: [need for need in SERVERS[key].needs if need in keys] for key in keys}
-    )
+    graph = TopologicalSorter({key: needed_by(key, keys) for key in keys})
     graph.prepare()
     while graph.is_active():
         turn = graph.get_ready()

@@ -7,6 +7,7 @@ import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from enum import IntEnum
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -21,6 +22,15 @@ PROJECT = Path(__file__).resolve().parent.parent.parent  # whence `datalab` is i
 def secret() -> str:
     """A fresh random password."""
     return secrets.token_hex(20)
+
+
+class Effort(IntEnum):
+    """What it takes to have a program on this machine."""
+
+    NONE = 0
+    DOWNLOAD = 1  # seconds
+    BUILD = 2  # minutes
+    UNKNOWN = 3  # whatever its user does
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,13 +53,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def on_free_ports(self) -> Self:
         """The same, with other ports for those that are taken."""
-        return msgspec.structs.replace(
-            self,
-            **{
-                name: port if port and is_free(port) else free_port()
-                for name, port in self.ports().items()
-            },
-        )
+        chosen: dict[str, int] = {}
+        for name, wanted in self.ports().items():
+            port = wanted
+            while not port or port in chosen.values() or not is_free(port):
+                port = free_port()
+            chosen[name] = port
+        return msgspec.structs.replace(self, **chosen)
 
 
 class Server(ABC):
@@ -68,8 +78,10 @@ class Server(ABC):
     name: ClassVar[str]
     """As shown to the user."""
     settings_type: ClassVar[type[Settings]] = Settings
+    role: ClassVar[str] = ""
+    """Of servers that can stand in for each other: a datalab has one of them, and keeps it."""
     needs: ClassVar[tuple[str, ...]] = ()
-    """Keys of servers that start before it, and whose addresses it learns at its start."""
+    """Servers, by key or role, that start before it; it learns their addresses at its start."""
     optional: ClassVar[bool] = False
     """Whether it is there only where it is asked for (``--with``)."""
     has: ClassVar[frozenset[str]] = frozenset()
@@ -147,6 +159,11 @@ class Server(ABC):
         DatalabError
             It cannot be had.
         """
+
+    @classmethod
+    def effort(cls) -> Effort:
+        """What it takes to have its program, found without fetching anything."""
+        return Effort.NONE
 
     @classmethod
     def is_available(cls) -> bool:

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from datalab.https import get
 from datalab.machine import binaries
+from datalab.servers.base import Effort
 from datalab.servers.issuer import AUDIENCE, DISCOVERY, Issuer
 from datalab.servers.rabbitmq import RabbitMQ
 from datalab.servers.rights import OWN_BUCKETS, policy
@@ -33,6 +34,11 @@ class Minio(Store):
     def find_program(cls) -> None:
         """MinIO, built first where it is found nowhere."""
         binaries.find_minio()
+
+    @classmethod
+    def effort(cls) -> Effort:
+        """It is there, or has to be built."""
+        return Effort.BUILD if binaries.find() is None else Effort.NONE
 
     def mark(self) -> tuple[str, str]:
         """Its certificates and its data."""

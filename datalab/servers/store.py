@@ -1,8 +1,7 @@
 """An S3 store as the SSP Cloud's: what is the same whichever server it is."""
 
 import json
-from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -69,11 +68,14 @@ class Store(Server):
     settings_type = StoreSettings
     settings: StoreSettings
     needs: ClassVar[tuple[str, ...]] = ("issuer",)  # asks it for its public key
-    is_store: ClassVar[bool] = True
+    role: ClassVar[str] = "store"
 
-    @abstractmethod
     def make_accounts(self) -> None:
-        """Make the student's account, and what each person may do."""
+        """Make the student's account, and what each person may do, where it runs by now."""
+
+    def rights(self, person: str, buckets: Sequence[str] = ()) -> dict[str, Any]:
+        """What a person may do, in the words of this store; see :func:`rights.policy`."""
+        return policy(person, buckets)
 
     def client(self, service: str, keys: Keys) -> Any:
         """A boto3 client of this server, with nothing taken from the environment."""
@@ -147,7 +149,7 @@ class Store(Server):
         return msgspec.structs.replace(
             self.settings,
             token=self.token(),
-            service_token=self.token(rights=policy(STUDENT, buckets=[STUDENT])),
+            service_token=self.token(rights=self.rights(STUDENT, buckets=[STUDENT])),
         )
 
     def token(self, seconds: int = TOKEN_SECONDS, rights: Mapping[str, Any] | None = None) -> Keys:
