@@ -7,7 +7,7 @@ absence. The book is built from the outputs of the run here.
 
 import os
 import shutil
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,6 +22,7 @@ from datalab.lab import AVAILABLE, STORE_VARIABLE, Datalab
 from datalab.machine.trust import BUNDLE_VARIABLES
 from datalab.servers import SERVERS
 from datalab.servers.minio import Minio
+from datalab.servers.seaweedfs import SeaweedFS
 from datalab.temporary import temporary
 from tests.lab_secrets import secrets_of, shown_in
 
@@ -46,6 +47,9 @@ def pytest_configure(config: pytest.Config) -> None:
             os.environ["TEST_OUTPUTS"] = stack.enter_context(TemporaryDirectory())
             with capture.global_and_fixture_disabled():  # building takes minutes, and says so
                 SERVERS[store].find_program()
+                # ahead of the tests, which trust the datalab's own authority only
+                with suppress(DatalabError):  # without a network: what needs it says so
+                    SeaweedFS.find_program()
         if is_worker or not config.option.numprocesses:
             lab = stack.enter_context(temporary([AVAILABLE]))
             _trust_nobody_else(lab)
