@@ -7,19 +7,20 @@ import signal
 import sys
 from types import FrameType
 
+import boto3
 import pika
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from pika.exceptions import AMQPError
 
-from catalogue.consumer import Consumer, FollowerAtWork, QueueDeleted, StoreRefuses
-from catalogue.storage import Report, Storage, client
+from catalogue.consumer import Consumer, StoreRefuses
+from catalogue.storage import Storage
 
 DESCRIPTION = "Keep a STAC catalogue of the images below a prefix of a bucket, as they come and go."
 ENVIRONMENT = """
 The store and its keys are taken from AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID,
 AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN; the broker from AMQP_URL and AMQP_EXCHANGE
-(bucket-events, if it is not set). Only `rebuild` needs no broker; with one, it looks
-whether a follower is at work.
+(bucket-events, if it is not set). Only `rebuild` needs no broker.
 
 example: python -m catalogue --images mine/tiles/ --catalogue mine/stac/ rebuild
 """
@@ -54,7 +55,7 @@ def main() -> int:
         "--idle", type=float, metavar="SECONDS", help="end after so long without a message"
     )
     commands.add_parser("reconcile", help="ask the follower to rebuild the catalogue, in its turn")
-    commands.add_parser("rebuild", help="rebuild it here and now, where nothing follows")
+    commands.add_parser("rebuild", help="rebuild it here and now; only where nothing follows")
     commands.add_parser("dead-letters", help="list what was refused, and why")
     given = parser.parse_args()
 
@@ -69,12 +70,18 @@ def main() -> int:
     logging.getLogger("catalogue").setLevel(logging.INFO)
     logging.getLogger("pika").setLevel(logging.CRITICAL)  # we say ourselves what it raises
     signal.signal(signal.SIGTERM, _end)
-    storage = Storage(client(), bucket, images, catalogue)
+    settings = Config(connect_timeout=5, read_timeout=30, max_pool_connections=32)
+    storage = Storage(boto3.client("s3", config=settings), bucket, images, catalogue)
     try:
+        if given.command == "rebuild":
+            report = storage.rebuild()
+            print(f"{len(report.catalogued)} catalogued, {len(report.refused)} refused")
+            for key, reason in report.refused.items():
+                print(f"  {key}: {reason}")
+            if not report.catalogued and not report.refused:
+                print(f"Nothing lies below {bucket}/{images}: is it the right prefix?")
+            return 0
         if "AMQP_URL" not in os.environ:
-            if given.command == "rebuild":
-                _print(storage.rebuild(), given.images)
-                return 0
             print("There is no broker here: AMQP_URL is not set.", file=sys.stderr)
             print("Without one, the command `rebuild` makes the catalogue.", file=sys.stderr)
             return 1
@@ -89,9 +96,7 @@ def main() -> int:
             )
             return 1
         consumer = Consumer(os.environ["AMQP_URL"], exchange, queue, storage)
-        if given.command == "rebuild":
-            _print(consumer.rebuild(), given.images)
-        elif given.command == "follow":
+        if given.command == "follow":
             consumer.run(given.idle)
         elif given.command == "reconcile":
             consumer.ask_to_reconcile()
@@ -103,14 +108,6 @@ def main() -> int:
         print(
             "Mend it (new keys?) and start again; the messages wait in the queue.", file=sys.stderr
         )
-        return 1
-    except FollowerAtWork:
-        print("A follower is at work, and two writers would undo each other.", file=sys.stderr)
-        print("Ask it to rebuild: the command `reconcile`. Or stop it first.", file=sys.stderr)
-        return 1
-    except QueueDeleted as error:
-        print(f"The queue {error} was deleted, with the messages in it.", file=sys.stderr)
-        print("Start again, which makes it anew; then catch up with `reconcile`.", file=sys.stderr)
         return 1
     except (BotoCoreError, ClientError, AMQPError, OSError) as error:
         code = type(error).__name__
@@ -124,14 +121,6 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     return 0
-
-
-def _print(report: Report, images: str) -> None:
-    print(f"{len(report.catalogued)} catalogued, {len(report.refused)} refused")
-    for key, reason in report.refused.items():
-        print(f"  {key}: {reason}")
-    if not report.catalogued and not report.refused:
-        print(f"Nothing lies below {images}: is it the right prefix?")
 
 
 def _end(_number: int, _frame: FrameType | None) -> None:

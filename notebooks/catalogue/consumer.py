@@ -9,8 +9,7 @@ gets is the object as it is at that moment.
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,21 +23,12 @@ from catalogue.storage import Report, Storage
 BATCH = 200  # messages saved, and acknowledged, together
 QUIET = 0.2  # seconds without a message end a batch
 LONGEST_PAUSE = 10.0  # seconds between two attempts to go on
-ANSWER = 0.05  # seconds between two looks whether a save is done
 RECONCILE = {"reconcile": True}
 log = logging.getLogger("catalogue")
 
 
 class StoreRefuses(Exception):
     """Keys that are no longer valid, a bucket that is not there: to try again does not help."""
-
-
-class QueueDeleted(Exception):
-    """The queue was deleted while it was followed, with the messages that waited in it."""
-
-
-class FollowerAtWork(Exception):
-    """Somebody follows the queue, and writes to the catalogue."""
 
 
 @dataclass
@@ -96,8 +86,6 @@ class Consumer:
         ------
         StoreRefuses
             To be started again when that is mended; the messages wait in the queue.
-        QueueDeleted
-            What happened in the bucket since is not known: the catalogue has to be rebuilt.
         """
         pause = 0.1
         while True:
@@ -136,26 +124,6 @@ class Consumer:
         """Name of the dead-letter queue."""
         return f"{self.queue}.dead"
 
-    def rebuild(self) -> Report:
-        """Rebuild the catalogue here and now.
-
-        Raises
-        ------
-        FollowerAtWork
-            Two writers would undo each other's changes; that one can be asked to rebuild.
-        """
-        with pika.BlockingConnection(pika.URLParameters(self.url)) as connection:
-            channel = self.open(connection)
-            # The queue has one active consumer. If that is this one, a follower that is started
-            # now waits; what it is to get goes back into the queue when this connection closes.
-            channel.basic_consume(self.queue, lambda *_: None)
-            for _ in range(10):  # a follower that has just ended is counted for a moment
-                declared = channel.queue_declare(self.queue, passive=True)
-                if declared.method.consumer_count == 1:
-                    return _while_connected(connection, self.storage.rebuild)
-                connection.sleep(0.1)
-            raise FollowerAtWork(self.queue)
-
     def ask_to_reconcile(self) -> None:
         """Ask whoever follows the queue to rebuild the catalogue, in its turn."""
         with pika.BlockingConnection(pika.URLParameters(self.url)) as connection:
@@ -185,10 +153,13 @@ class Consumer:
                 batch = Batch()
             elif idle is not None and time.monotonic() - heard > idle:
                 return
-        raise QueueDeleted(self.queue)  # only the broker ends this loop, and only then
 
     def _save(self, channel: Any, batch: Batch) -> None:
-        report = _while_connected(channel.connection, lambda: self._store(batch))
+        if batch.reconcile:
+            _tell("rebuilt", self.storage.rebuild())
+        report = self.storage.update(batch.keys) if batch.keys else Report([], [], {})
+        if batch.keys:
+            _tell("updated", report)
         for body, reason in batch.malformed:
             self._publish(channel, self.dead, body, {"reason": reason})
         for key, reason in report.refused.items():
@@ -196,34 +167,10 @@ class Consumer:
             self._publish(channel, self.dead, batch.keys[key], headers)
         channel.basic_ack(batch.last_tag, multiple=True)
 
-    def _store(self, batch: Batch) -> Report:
-        if batch.reconcile:
-            _tell("rebuilt", self.storage.rebuild())
-        if not batch.keys:
-            return Report([], [], {})
-        report = self.storage.update(batch.keys)
-        _tell("updated", report)
-        return report
-
     @staticmethod
     def _publish(channel: Any, queue: str, body: bytes, headers: dict[str, str]) -> None:
         persistent = pika.BasicProperties(delivery_mode=2, headers=headers)
         channel.basic_publish("", queue, body, persistent, mandatory=True)
-
-
-def _while_connected(connection: Any, work: Callable[[], Report]) -> Report:
-    """Do ``work``, however long it takes, without losing the connection to the broker.
-
-    The broker asks now and then whether the other side is alive (a *heartbeat*). Where
-    nobody answers for a minute, it closes the connection and gives the messages out again:
-    work that takes longer would be begun again and again. So the work has a thread of its
-    own, and this one, the only one that may use the connection, answers.
-    """
-    with ThreadPoolExecutor(1) as thread:
-        working = thread.submit(work)
-        while not working.done():
-            connection.process_data_events(time_limit=ANSWER)
-    return working.result()
 
 
 def _tell(what: str, report: Report) -> None:

@@ -12,29 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-import boto3
 import pystac
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from catalogue.images import Refused, item_id, look
 
 IN_FLIGHT = 16  # requests at once: each waits for the network, not for the processor
-
-
-def client() -> Any:
-    """A boto3 client for many small requests; address and keys are those of the environment."""
-    settings = Config(
-        connect_timeout=5,
-        read_timeout=30,
-        max_pool_connections=IN_FLIGHT,
-        # By default boto3 adds a checksum to each upload, and asks the store whether it may
-        # send it (`Expect: 100-continue`). MinIO then closes the connection, and the next
-        # upload begins with a new one: a TLS handshake for a file of a kilobyte. Without
-        # the checksum, a connection serves one upload after the other.
-        request_checksum_calculation="when_required",
-    )
-    return boto3.client("s3", config=settings)
 
 
 @dataclass(frozen=True)
