@@ -283,7 +283,7 @@ def test_search_finds_a_chapter_and_a_term(site: Path, serve: Serve, visit: Open
     links = here.page.locator("#search-results li a")
     links.first.wait_for()
     found = {address.split("?")[0] for address in links.evaluate_all(HREFS)}
-    assert {"book/glossary.html", "notebooks/13_parquet.html"} <= found
+    assert {"book/glossary.html", "notebooks/15_s3_objects.html"} <= found
 
 
 HREFS = "links => links.map(link => link.getAttribute('href').split('#')[0])"
