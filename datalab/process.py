@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -60,7 +61,7 @@ class Process:
 
     def find(self) -> psutil.Process | None:
         """The running process, or None."""
-        return (_processes() if _seen is None else _seen).get(self.mark)
+        return _seen_or_now().get(self.mark)
 
     def start(
         self,
@@ -126,7 +127,9 @@ class Process:
         return "\n".join(text.strip().splitlines()[-lines:])
 
 
-_seen: dict[tuple[str, str], psutil.Process] | None = None
+_Seen = dict[tuple[str, str], psutil.Process]
+#: Of one thread: datalabs may be started side by side, and none looks through another's eyes.
+_seen: ContextVar[_Seen | None] = ContextVar("_seen", default=None)
 
 
 @contextmanager
@@ -135,17 +138,21 @@ def one_look() -> Iterator[None]:
 
     A look reads the command line of every process of the machine.
     """
-    global _seen
-    before, _seen = _seen, _processes() if _seen is None else _seen
+    before = _seen.set(_seen_or_now())
     try:
         yield
     finally:
-        _seen = before
+        _seen.reset(before)
 
 
-def _processes() -> dict[tuple[str, str], psutil.Process]:
+def _seen_or_now() -> _Seen:
+    seen = _seen.get()
+    return _processes() if seen is None else seen
+
+
+def _processes() -> _Seen:
     """The living processes, by each two arguments in a row of theirs; the oldest of several."""
-    found: dict[tuple[str, str], psutil.Process] = {}
+    found: _Seen = {}
     for process in psutil.process_iter():
         with suppress(psutil.Error):  # of another user, ended, or gone
             for pair in pairwise(process.cmdline()):

@@ -449,8 +449,8 @@ def test_nothing_is_lost_or_doubled_whatever_is_killed() -> None:
             lambda: not [p for p in waiting.rglob("*") if p.is_file()], "all is delivered", 240
         )
         follower.end(signal.SIGTERM)
-        # MinIO writes an event down only after it has answered the writer: of the last answers
-        # before it was killed, the events may be gone, and reconciling is what finds them
+        # Some events have been lost on the way to the follower, and it is not known yet by which
+        # of the disasters; reconciling, the program's own cure, finds the images all the same
         follower.call("reconcile")
         follower.call("follow", "--idle=1")
 

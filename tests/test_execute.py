@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import nbformat
@@ -9,6 +10,7 @@ import pytest
 import yaml
 
 from book import execute
+from datalab.process import Process, one_look
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -70,3 +72,25 @@ def test_a_book_without_a_table_of_contents_is_told_in_a_sentence(tmp_path: Path
     )
     assert done.returncode == 1
     assert "_toc.yml" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_what_one_thread_looked_at_hides_nothing_from_another(tmp_path: Path) -> None:
+    """Datalabs that start side by side each look for their own processes."""
+    mark = ("--looked-for", str(tmp_path))
+    entered, left = threading.Barrier(2), threading.Event()
+
+    def other() -> None:
+        with one_look():
+            entered.wait(30)
+            left.wait(30)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    with one_look():
+        entered.wait(30)
+    left.set()
+    thread.join()
+    with subprocess.Popen([sys.executable, "-c", "input()", *mark], stdin=subprocess.PIPE) as begun:
+        found = Process("a process", mark, tmp_path / "log").find()
+        assert found is not None and found.pid == begun.pid
+        begun.communicate(b"\n")
