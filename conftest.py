@@ -11,6 +11,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import boto3
 import nbformat
 import pytest
 from nbmake.nb_run import NotebookRun
@@ -75,6 +76,12 @@ def _trust_nobody_else(lab: Datalab) -> None:
     """
     certificates = lab.folder / "certs"
     shutil.copy(certificates / "ca.pem", certificates / "bundle.pem")
+
+
+@pytest.fixture(autouse=True)
+def _keys_of_this_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`boto3.client` keeps the keys of its first call; no test acts with those of another."""
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
