@@ -14,6 +14,7 @@ AS := laptop
 # Its S3 store: minio or seaweedfs. By default `make lab` takes what starts soonest; book and
 # tests take $DATALAB_STORE, else minio.
 STORE :=
+BOOKS_STORE := $(or $(STORE),$(DATALAB_STORE),minio)
 # Trust the authorities that the machine trusts (a company's proxy), not only uv's own list.
 export UV_SYSTEM_CERTS := 1
 
@@ -23,8 +24,8 @@ help:  ## list these commands
 	@grep -E '^[a-z]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /|/' | \
 	    while IFS='|' read -r name text; do printf '  make %-9s %s\n' "$$name" "$$text"; done
 
-book: got _build/run-with _build/styled-with  ## run every notebook on a local S3 store, build the HTML
-	@DATALAB_STORE=$(or $(STORE),$(DATALAB_STORE),minio) $(PYTHON) -m book.execute
+book: got _build/run-on-$(BOOKS_STORE) _build/styled-with  ## run every notebook on a local S3 store, build the HTML
+	@DATALAB_STORE=$(BOOKS_STORE) $(PYTHON) -m book.execute
 	@$(VENV)/bin/jupyter-book build . -W -n --keep-going
 	@echo "The book is in $(CURDIR)/_build/html/index.html; 'make serve' shows it in a browser."
 
@@ -70,13 +71,13 @@ lock: $(VENV)/ready  ## compile the locked requirements from pyproject.toml, new
 clean:  ## remove the built book and the virtual environment (the datalab's data stay)
 	rm -rf _build $(VENV)
 
-# The cache of executed notebooks sees a change of their code only; a change of packages
-# or of the datalab's data makes all of them run again.
-_build/run-with: requirements.txt $(wildcard datalab/*.py datalab/*/*.py)
+# The cache of executed notebooks sees a change of their code only; a change of packages,
+# of the datalab's data or of the store makes all of them run again.
+_build/run-on-$(BOOKS_STORE): requirements.txt $(wildcard datalab/*.py datalab/*/*.py)
 	@rm -rf _build && mkdir _build && touch $@
 
 # Nor does Sphinx copy a changed style while all pages are unchanged.
-_build/styled-with: _build/run-with $(wildcard book/_static/* book/_ext/*.py book/_ext/onyxia_launch/*.*) \
+_build/styled-with: _build/run-on-$(BOOKS_STORE) $(wildcard book/_static/* book/_ext/*.py book/_ext/onyxia_launch/*.*) \
     init-scripts/student_edition.py
 	@rm -rf _build/html _build/.doctrees && touch $@
 

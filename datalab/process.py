@@ -69,19 +69,32 @@ class Process:
         environment: Mapping[str, str] | None = None,
         folder: Path = Path("/"),
     ) -> "subprocess.Popen[bytes]":
-        """Start ``command`` detached from this terminal, in ``folder``."""
+        """Start ``command`` detached from this terminal, in ``folder``.
+
+        Raises
+        ------
+        DatalabError
+            The machine does not execute the program, which may be damaged or for another one.
+        """
         with os.fdopen(
             os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb"
         ) as log:
-            return subprocess.Popen(
-                command,
-                env=dict(environment) if environment is not None else None,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=folder,
-                start_new_session=True,  # a Ctrl-C in the terminal is not for the server
-            )
+            try:
+                return subprocess.Popen(
+                    command,
+                    env=dict(environment) if environment is not None else None,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    cwd=folder,
+                    start_new_session=True,  # a Ctrl-C in the terminal is not for the server
+                )
+            except OSError as error:
+                raise DatalabError(
+                    f"{self.name} cannot be started: {command[0]}: {error.strerror}.",
+                    "It may be damaged, or made for another machine. If it lies in a folder "
+                    "data-in-the-cloud of your cache, delete it: the next start gets it anew.",
+                ) from error
 
     def wait(self, process: "subprocess.Popen[bytes]", ready: Callable[[], bool]) -> None:
         """Wait for what was started until ``ready()``.

@@ -111,12 +111,7 @@ class People:
             WebIdentityToken=proof,
             **more,
         )["Credentials"]
-        return Keys(
-            given["AccessKeyId"],
-            given["SecretAccessKey"],
-            given["SessionToken"],
-            given["Expiration"],
-        )
+        return Keys.given(given)
 
     @cached_property
     def ended(self) -> tuple[str, Keys]:

@@ -379,6 +379,18 @@ def test_duckdb_finds_httpfs_in_an_empty_home(lab: Path, tmp_path: Path) -> None
     assert done.stdout == "loaded\n", done.stderr
 
 
+def test_a_damaged_server_is_told_with_the_way_out(fresh: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "data-in-the-cloud" / binaries.cached().relative_to(cache_folder())
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(b"\x7fELF, and nothing more")
+    damaged.chmod(0o755)
+    path = str(Path(sys.executable).parent) + os.pathsep + os.defpath  # without a MinIO
+    done = call(fresh, "up", "--store", "minio", env=shell(XDG_CACHE_HOME=str(tmp_path), PATH=path))
+    assert done.returncode == 1
+    assert str(damaged) in done.stderr and "delete it" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("cache", ["cannot be written", "is damaged"])
 def test_it_starts_whatever_became_of_what_the_cache_keeps(
     fresh: Path, tmp_path: Path, cache: str

@@ -8,13 +8,13 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 from datalab.errors import DatalabError
 from datalab.machine import wheels
 from datalab.machine.binaries import cache_folder
+from datalab.machine.programs import said
 
 VARIABLE = "DATALAB_AWS"
 OLDEST = (2, 13)  # the first of version 2 that reads AWS_ENDPOINT_URL
@@ -67,11 +67,7 @@ def _script(program: str | None, folder: Path) -> str:
 
 def version(program: str) -> tuple[int, int] | None:
     """The version that a program says it is, ``aws-cli/2.36.7 …``; None if it is another."""
-    try:
-        done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    found = re.match(r"aws-cli/(\d+)\.(\d+)", done.stdout)
+    found = re.match(r"aws-cli/(\d+)\.(\d+)", said(program))
     return (int(found[1]), int(found[2])) if found else None
 
 

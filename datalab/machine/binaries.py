@@ -25,6 +25,7 @@ from datalab.console import console, say
 from datalab.errors import DatalabError
 from datalab.locks import held
 from datalab.machine import wheels
+from datalab.machine.programs import said
 
 OLDEST_GO = (1, 24)
 BUILD_BYTES = 4_000_000_000  # of the folder that is removed again when the build is done
@@ -89,18 +90,7 @@ def _is_cached() -> bool:
 
 def is_minio(path: Path) -> bool:
     """Whether ``path`` is MinIO's server."""
-    try:
-        done = subprocess.run(
-            [path, "--version"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",  # it may be any program
-            timeout=30,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return done.returncode == 0 and done.stdout.startswith("minio version")
+    return said(path).startswith("minio version")
 
 
 def build() -> None:

@@ -9,13 +9,13 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 from datalab.errors import DatalabError
 from datalab.machine import wheels
 from datalab.machine.binaries import cache_folder
+from datalab.machine.programs import said
 
 VARIABLE = "DATALAB_WEED"  # may name the binary
 LOCKED = Path(__file__).with_name("seaweedfs.txt")
@@ -64,18 +64,7 @@ def find() -> tuple[Path, str] | None:
 
 def version(program: Path) -> tuple[int, int] | None:
     """What a program says of itself, ``version 8000GB 4.48 …``; None if it is another."""
-    try:
-        done = subprocess.run(
-            [program, "version"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",  # it may be any program
-            timeout=30,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    found = re.match(r"version \S+ (\d+)\.(\d+)", done.stdout)
+    found = re.match(r"version \S+ (\d+)\.(\d+)", said(program, ["version"]))
     return (int(found[1]), int(found[2])) if found else None
 
 

@@ -48,6 +48,16 @@ class Keys(msgspec.Struct, frozen=True):
     token: str = ""
     expires: datetime | None = None
 
+    @classmethod
+    def given(cls, credentials: Mapping[str, Any]) -> "Keys":
+        """The keys of an answer of the STS, its ``Credentials``."""
+        return cls(
+            credentials["AccessKeyId"],
+            credentials["SecretAccessKey"],
+            credentials["SessionToken"],
+            credentials["Expiration"],
+        )
+
     def last(self) -> bool:
         """Whether there is at least a day until they end."""
         return self.expires is not None and self.expires - datetime.now(UTC) > RENEW_BEFORE
@@ -168,12 +178,7 @@ class Store(Server):
             DurationSeconds=seconds,
             **({"Policy": json.dumps(rights)} if rights else {}),
         )["Credentials"]
-        return Keys(
-            given["AccessKeyId"],
-            given["SecretAccessKey"],
-            given["SessionToken"],
-            given["Expiration"],
-        )
+        return Keys.given(given)
 
     def variables(self) -> Mapping[str, str | None]:
         """As Onyxia sets them, and three names of buckets that are this course's."""
