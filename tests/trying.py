@@ -26,6 +26,18 @@ class Told(Exception):
 
 
 def attempt(answer: str, check: str, seconds: float = 0, expected: tuple[str, ...] = ()) -> str:
+    """What `tried` gives, or JSON with the `failure` that it raises, as `Name: message`.
+
+    An error that leaves the cell would be drawn with its traceback, by far the longest part of
+    most attempts.
+    """
+    try:
+        return json.dumps(tried(answer, check, seconds, expected))
+    except Exception as error:
+        return json.dumps({"failure": f"{type(error).__name__}: {error}"})
+
+
+def tried(answer: str, check: str, seconds: float, expected: tuple[str, ...]) -> dict:
     """Run an answer, then the check.
 
     Parameters
@@ -39,8 +51,8 @@ def attempt(answer: str, check: str, seconds: float = 0, expected: tuple[str, ..
 
     Returns
     -------
-    str
-        JSON: `made` and `used` as mutation.spoilers takes them, `expected`, how what was
+    dict
+        `made` and `used` as mutation.spoilers takes them, `expected`, how what was
         made could stand in a message, a digest of the `values` that are no functions, and
         the `seconds` that it took.
 
@@ -72,15 +84,13 @@ def attempt(answer: str, check: str, seconds: float = 0, expected: tuple[str, ..
             raise
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-    return json.dumps(
-        {
-            "made": {name: _kinds(variables[name], made) for name, made in calls.items()},
-            "used": _used(shell, answer, shell.user_ns, calls),
-            "values": {n: _digest(one) for n, one in answers.items() if not callable(one)},
-            "expected": sorted(set().union(*(_texts(variables[n], c) for n, c in calls.items()))),
-            "seconds": time.monotonic() - begun,
-        }
-    )
+    return {
+        "made": {name: _kinds(variables[name], made) for name, made in calls.items()},
+        "used": _used(shell, answer, shell.user_ns, calls),
+        "values": {n: _digest(one) for n, one in answers.items() if not callable(one)},
+        "expected": sorted(set().union(*(_texts(variables[n], c) for n, c in calls.items()))),
+        "seconds": time.monotonic() - begun,
+    }
 
 
 def _tells(message: str, expected: tuple[str, ...], answers: dict, calls: dict) -> bool:
@@ -105,8 +115,11 @@ def _run(shell, source: str, name: str, variables: dict) -> None:
 
 
 def _copied(value):
-    """A mutant may change in place what the notebook needs later."""
-    return value.copy() if _kind(value) == "frame" else value
+    """A mutant may change in place what the notebook needs later.
+
+    A shallow copy of pandas is written to on a copy of its own.
+    """
+    return value.copy(deep=False) if _kind(value) == "frame" else value
 
 
 def _names(shell, source: str, context: type) -> set[str]:
