@@ -16,7 +16,7 @@ from datalab.servers.rights import COLLEAGUE, OWN_BUCKETS, STUDENT
 from datalab.state import SERVICE
 
 
-def service(notebook: Path, of_databases: tuple[str, ...] = ("01",)) -> dict[str, str]:
+def service(notebook: Path, of_databases: tuple[str, ...] = ("01", "21", "22")) -> dict[str, str]:
     """The environment in which a student of the platform opens a notebook.
 
     With the variables of a PostgreSQL service where the notebook is about databases.

@@ -435,30 +435,19 @@ def test_chapter_05_goes_on_where_nobody_can_act_as_a_colleague(tmp_path: Path) 
     assert "Status" not in boto3.client("s3").get_bucket_versioning(Bucket=os.environ["MY_BUCKET"])
 
 
-@pytest.mark.xdist_group("01_files_and_databases.ipynb")
+@pytest.mark.xdist_group("21_database_server.ipynb")
 @pytest.mark.skipif(
     os.geteuid() == 0 and "CI" not in os.environ,
-    reason="as root, the server that chapter 01 starts adds a user and opens folders to it",
+    reason="as root, the server that unit 21 starts adds a user and opens folders to it",
 )
-def test_chapter_01_starts_a_server_of_its_own_where_there_is_none(tmp_path: Path) -> None:
-    write_all(ROOT / "notebooks", tmp_path)
-    path = ROOT / "notebooks" / "01_files_and_databases.ipynb"
-    notebook = nbformat.read(path, as_version=4)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    client = NotebookClient(
-        notebook,
-        timeout=300,
-        kernel_name="python3",
-        resources={"metadata": {"path": str(tmp_path)}},
-    )
-    client.execute(env=environment)
-    shown = {
-        cell.id: cell.outputs[0].data["text/plain"]
-        for cell in notebook.cells
-        if cell.id in ("pg-variables", "rights-write", "rights-other", "rights-row")
-    }
-    assert shown["pg-variables"] == "[]"
-    # its owner may make roles; elsewhere these cells say that no role can be made
-    assert shown["rights-write"] == "'permission denied for table deaths'"
-    assert shown["rights-other"] == "'permission denied for table villager'"
-    assert ", 1), " in shown["rights-row"]  # the reader counts one region
+def test_unit_21_starts_a_server_of_its_own_where_there_is_none(tmp_path: Path) -> None:
+    variables = {name for name in os.environ if name.startswith("PG")}
+    said = run_without(variables, "21_database_server.ipynb", tmp_path)
+    assert said["variables"] == "[]"
+    # its role may make roles; where it may not, the server's refusal stands here
+    assert said["rights"] == ""
+    total, *refused = said["rights-try"].splitlines()
+    assert re.fullmatch(r"\(\d+,\)", total)
+    assert refused == ["permission denied for table practice"] * 2
+    assert said["clean"].splitlines()[-1] == "The server is stopped, and its data are deleted."
+    assert not (tmp_path / "21-database-server-files").exists()

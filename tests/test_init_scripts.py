@@ -1246,8 +1246,8 @@ def test_the_programs_import_the_standard_library_only() -> None:
 
 # -- a real JupyterLab --------------------------------------------------------------
 
-#: Of the chapters, the one whose cells run in the least time.
-QUICKEST = "01_files_and_databases"
+#: Of the units, the one whose cells run in the least time.
+QUICKEST = "11_first_steps"
 
 
 @pytest.fixture
