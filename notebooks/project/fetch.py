@@ -1,4 +1,4 @@
-"""Step 1, raw: copy the API's answer, page by page, unchanged.
+"""Step 1, raw: copy the answer of the API, page by page, unchanged.
 
 Each page is an object of its own, so a run that is interrupted goes on with the next
 page. The manifest is written last: without it, the copy is not complete.
@@ -6,118 +6,134 @@ page. The manifest is written last: without it, the copy is not complete.
 
 import json
 from typing import Any
+from urllib.parse import urlencode
 
 import requests
+from failure import ProjectError
 from store import Store, digest
 from tenacity import (
     RetryCallState,
     Retrying,
     retry_if_exception,
     stop_after_attempt,
-    wait_exponential,
-    wait_random,
+    wait_exception,
+    wait_random_exponential,
 )
 from tqdm import tqdm
 
 PASSING = {429, 500, 502, 503, 504}  # HTTP statuses that another attempt may cure
+BROKEN = (
+    requests.ConnectionError,
+    requests.Timeout,
+    requests.exceptions.ChunkedEncodingError,  # fewer bytes came than were announced
+)
 LONGEST_PAUSE = 60  # seconds
 
 
 def fetch(store: Store, config: dict[str, Any]) -> str:
-    """Complete the copy; gives the key of its manifest."""
+    """Complete the frozen copy; gives the key of its manifest."""
     folder = f"raw/dpe/{config['snapshot']}"
-    manifest = f"{folder}/manifest.json"
-    asked = {
-        "address": config["address"],
-        "filter": config["filter"],
-        "page_rows": config["page_rows"],
-    }
-    question = f"{folder}/question.json"
-    if not store.list(question):
-        store.write(question, json.dumps(asked, indent=1).encode())
-    if json.loads(store.read(question)) != asked:
-        raise SystemExit(
-            f"{folder} holds the answer to another question. Raw data never change: "
-            "give this copy another name (snapshot in config.toml)."
+    manifest, question = f"{folder}/manifest.json", f"{folder}/question.json"
+    there = store.list(folder)
+    asked = {name: config[name] for name in ("address", "filter", "page_rows")}
+    if question not in there:
+        store.freeze(question, json.dumps(asked, indent=1).encode())
+    elif json.loads(store.read(question)) != asked:
+        raise ProjectError(
+            f"{folder} holds the answer to another question, and raw data never change.",
+            "Give this copy a name of its own: change snapshot in config.toml.",
         )
-    if store.list(manifest):
+    if manifest in there:
         print(f"raw      {folder}: complete already")
         return manifest
 
-    there = set(store.list(folder))
-    pages, rows, come = {}, 0, 0
-    address, parameters = config["address"], {**config["filter"], "size": config["page_rows"]}
+    pages: dict[str, str] = {}
+    rows, came, total = 0, 0, None
+    address = f"{config['address']}?{urlencode({**config['filter'], 'size': config['page_rows']})}"
     with requests.Session() as session, tqdm(unit="row", disable=None) as bar:
         while address:
             key = f"{folder}/page-{len(pages):05}.json"
-            if key in there:
-                content = store.read(key)
-            else:
-                content = get(session, address, parameters, config)
-                json.loads(content)  # what is not JSON is not stored
-                store.write(key, content)
-                come += 1
-            page = json.loads(content)
+            content = store.read(key) if key in there else get(session, address, config)
+            page = parsed(content)
+            if key not in there:
+                store.freeze(key, content)
+                came += 1
             pages[key] = digest(content)
             rows += len(page["results"])
-            bar.total = bar.total or page.get("total")
+            total = bar.total = page["total"] if total is None else total
             bar.update(len(page["results"]))
-            # `next` is a whole address, with the parameters in it; the last page has none
-            address, parameters = page.get("next"), None
-    if rows != json.loads(store.read(next(iter(pages))))["total"]:
-        raise SystemExit(
-            f"The source changed while {folder} was fetched: {rows} rows came, another number was "
-            "announced. Name a new copy (snapshot in config.toml), and fetch it in one go."
+            address = page.get("next")  # a whole address; the last page has none
+    if rows != total:
+        raise ProjectError(
+            f"The source changed while it was copied: it announced {total} rows, and {rows} came.",
+            "Fetch a new copy in one go: change snapshot in config.toml.",
         )
     about = {"rows": rows, "columns": config["filter"]["select"].split(","), "pages": pages}
-    store.write(manifest, json.dumps(about, indent=1).encode())
-    print(f"raw      {folder}: {rows} rows; of {len(pages)} pages {come} came in this run")
+    store.freeze(manifest, json.dumps(about, indent=1).encode())
+    print(f"raw      {folder}: {rows} rows; of {len(pages)} pages {came} came in this run")
     return manifest
 
 
-def get(
-    session: requests.Session,
-    address: str,
-    parameters: dict[str, Any] | None,
-    config: dict[str, Any],
-) -> bytes:
-    """The body of an answer; tried again where that can help."""
-    attempts = Retrying(
+def parsed(content: bytes) -> dict[str, Any]:
+    """The page in an answer."""
+    try:
+        return dict(json.loads(content))
+    except ValueError as error:
+        raise ProjectError(
+            f"What came is no JSON: {content[:60]!r}",
+            "Does something stand between you and the API, such as the page of a Wi-Fi?",
+        ) from error
+
+
+def get(session: requests.Session, address: str, config: dict[str, Any]) -> bytes:
+    """The whole body of an answer; asked for again where that can help."""
+    patient = Retrying(
         retry=retry_if_exception(may_pass),
-        wait=pause,
+        wait=wait_exception(asked_pause)
+        + wait_random_exponential(multiplier=0.5, max=LONGEST_PAUSE),
         stop=stop_after_attempt(config["attempts"]),
         before_sleep=say,
         reraise=True,
     )
-    for attempt in attempts:
-        with attempt:
-            answer = session.get(address, params=parameters, timeout=config["timeout"])
-            answer.raise_for_status()
+    try:
+        return patient(once, session, address, config["timeout"])
+    except requests.RequestException as error:
+        raise ProjectError(
+            f"The download stopped: {reason(error)}.",
+            "What came is kept. Run this again: it goes on with the next page.",
+        ) from error
+
+
+def once(session: requests.Session, address: str, timeout: float) -> bytes:
+    """One attempt; an error status is an error."""
+    answer = session.get(address, timeout=timeout)
+    answer.raise_for_status()
     return answer.content
 
 
 def may_pass(error: BaseException) -> bool:
     """Whether the same request may succeed in a moment."""
-    if isinstance(error, requests.exceptions.SSLError):
-        return False  # a certificate does not become right by asking again
     if isinstance(error, requests.HTTPError):
         return error.response.status_code in PASSING
-    broken = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
-    return isinstance(error, broken)
+    # a certificate does not become right by asking again
+    return isinstance(error, BROKEN) and not isinstance(error, requests.exceptions.SSLError)
 
 
-def pause(state: RetryCallState) -> float:
-    """Seconds to wait: what the server asks for, else longer each time, never the same for all."""
-    error = state.outcome.exception() if state.outcome else None
-    answer = getattr(error, "response", None)
-    asked = answer.headers.get("Retry-After", "") if answer is not None else ""
-    if asked.isdigit():
-        return min(float(asked), LONGEST_PAUSE)
-    return (wait_exponential(multiplier=0.5, max=LONGEST_PAUSE) + wait_random(0, 0.5))(state)
+def asked_pause(error: BaseException) -> float:
+    """How many seconds the server asks us to wait; 0 if it does not say."""
+    answer = error.response if isinstance(error, requests.RequestException) else None
+    seconds = "" if answer is None else answer.headers.get("Retry-After", "")
+    return min(float(seconds), LONGEST_PAUSE) if seconds.isdigit() else 0
+
+
+def reason(error: BaseException | None) -> str:
+    """What went wrong, in a few words."""
+    if isinstance(error, requests.HTTPError):
+        return f"{error.response.status_code} {error.response.reason}"
+    return type(error).__name__
 
 
 def say(state: RetryCallState) -> None:
     """One line for each attempt that failed."""
     error = state.outcome.exception() if state.outcome else None
-    status = getattr(getattr(error, "response", None), "status_code", type(error).__name__)
-    tqdm.write(f"         {status}: attempt {state.attempt_number + 1} follows")
+    tqdm.write(f"         {reason(error)}: attempt {state.attempt_number + 1} follows")
