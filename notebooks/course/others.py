@@ -4,6 +4,7 @@ A right is proven by somebody who tries to use it. `rights` tries four things in
 such a person: to read an object, to list its folder, to write there and to delete there.
 """
 
+import json
 import os
 import uuid
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 #: The store wants the name of a role; some stores do not look at it.
-ROLE = "arn:aws:iam::minio:role/colleague"
+ROLE = "arn:aws:iam::minio:role/{}"
 
 
 def stranger() -> Any:
@@ -32,11 +33,33 @@ def colleague() -> Any:
     client each time. On a real platform nobody can act as somebody else.
     """
     proof = os.environ.get("COLLEAGUE_TOKEN_FILE")
+    return _client_for(Path(proof), ROLE.format("colleague")) if proof else None
+
+
+def limited(statements: list[dict[str, Any]]) -> Any:
+    """A client whose keys are yours, may do less, and end soon; None where there are none.
+
+    The store gives such keys to somebody who shows an identity token. A service of the SSP
+    Cloud has none; that of the local datalab ends after a few seconds, and its keys with it.
+
+    Parameters
+    ----------
+    statements
+        What the keys may do, in the form of the rules of a bucket's policy, without a
+        principal. They never may do more than you.
+    """
+    proof = os.environ.get("MY_TOKEN_FILE")
     if not proof:
         return None
+    policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    return _client_for(Path(proof), ROLE.format("me"), Policy=policy)
+
+
+def _client_for(proof: Path, role: str, **more: str) -> Any:
+    """A client with keys that the store gives for an identity token."""
     login = boto3.client("sts", config=Config(signature_version=UNSIGNED))
     keys = login.assume_role_with_web_identity(
-        RoleArn=ROLE, RoleSessionName="colleague", WebIdentityToken=Path(proof).read_text()
+        RoleArn=role, RoleSessionName="course", WebIdentityToken=proof.read_text(), **more
     )["Credentials"]
     return boto3.client(
         "s3",
