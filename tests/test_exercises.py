@@ -16,14 +16,13 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import boto3
 import nbformat
 import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError
 
 from tests.mutation import Mutant, mutants, spoilers
-from tests.service import nothing_left_behind, printed, service
+from tests.service import nothing_left_behind, service
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "init-scripts"))
@@ -35,7 +34,10 @@ TRY = f"__import__('runpy').run_path({str(ROOT / 'tests' / 'trying.py')!r})['att
 #: What a check says where the platform lacks what it would look at; it then accepts all.
 NOT_CHECKED = "Not checked: "
 #: Such checks in a service, and where they are proven instead.
-NOT_IN_A_SERVICE = {"05_sharing": ("exercise-4-check",)}  # tests/test_sharing.py
+NOT_IN_A_SERVICE = {
+    "05_sharing": ("exercise-4-check",),  # proven in full for unit 34
+    "34_protecting": ("exercise-2-check",),  # tests/test_sharing.py
+}
 #: Of the mutants that are not equivalent to the solution.
 TO_BE_KILLED = 0.95
 RIGHT_ANSWERS = 3
@@ -386,34 +388,6 @@ def test_a_cell_that_needs_the_internet_is_left_out(tmp_path: Path) -> None:
 
 
 # -- where there is less than on the datalab ----------------------------------------
-
-
-def run_without(variables: set[str], name: str, folder: Path, **changes: str) -> dict[str, str]:
-    """Run a chapter without some variables; gives what its cells printed and gave, by id."""
-    write_all(ROOT / "notebooks", folder)
-    notebook = nbformat.read(ROOT / "notebooks" / name, as_version=4)
-    kept = {key: value for key, value in os.environ.items() if key not in variables}
-    resources = {"metadata": {"path": str(folder)}}
-    client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources=resources)
-    client.execute(env=kept | changes)
-    return printed(notebook)
-
-
-@pytest.mark.xdist_group("05_sharing.ipynb")
-def test_chapter_05_goes_on_where_nobody_can_act_as_a_colleague(tmp_path: Path) -> None:
-    absent = {"PROJECT_BUCKET", "SCRATCH_BUCKET", "MY_TOKEN_FILE", "COLLEAGUE_TOKEN_FILE"}
-    said = run_without(absent, "05_sharing.ipynb", tmp_path)
-    assert "your own bucket" in said["project-mine"]
-    for cell in ("colleague-refused", "colleague-reads", "policy-signed"):
-        assert "Ask a colleague to run:" in said[cell]
-    assert "PROJECT_BUCKET is not set" in said["project-hers"]
-    assert said["token-work-ends"] == said["token-old"] == ""  # nothing ended
-    assert said["token-resumed"].startswith("(0, ")
-    # nobody was there to agree to a change of the student's own bucket
-    for cell in ("versions-none", "versions-accident", "versions-aws", "versions-s3fs"):
-        assert "no bucket keeps versions here" in said[cell]
-    assert said["exercise-4-check"].startswith(NOT_CHECKED)
-    assert "Status" not in boto3.client("s3").get_bucket_versioning(Bucket=os.environ["MY_BUCKET"])
 
 
 @pytest.mark.xdist_group("01_files_and_databases.ipynb")
