@@ -16,7 +16,6 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import boto3
 import nbformat
 import pytest
 from nbclient import NotebookClient
@@ -35,7 +34,7 @@ TRY = f"__import__('runpy').run_path({str(ROOT / 'tests' / 'trying.py')!r})['att
 #: What a check says where the platform lacks what it would look at; it then accepts all.
 NOT_CHECKED = "Not checked: "
 #: Such checks in a service, and where they are proven instead.
-NOT_IN_A_SERVICE = {"05_sharing": ("exercise-4-check",)}  # tests/test_sharing.py
+NOT_IN_A_SERVICE = {"34_protecting": ("exercise-2-check",)}  # tests/test_sharing.py
 #: Of the mutants that are not equivalent to the solution.
 TO_BE_KILLED = 0.95
 RIGHT_ANSWERS = 3
@@ -246,6 +245,16 @@ def proof(
     return Proof(source, folder, environment or dict(os.environ), elsewhere=elsewhere).run()
 
 
+def run(notebook: dict, environment: dict[str, str], folder: Path) -> dict[str, str]:
+    """Run a notebook from its source; what its code cells printed and gave, by id."""
+    write_all(ROOT / "notebooks", folder)
+    read = nbformat.reads(json.dumps(notebook), as_version=4)
+    resources = {"metadata": {"path": str(folder)}}
+    client = NotebookClient(read, timeout=300, kernel_name="python3", resources=resources)
+    client.execute(env=environment)
+    return printed(read)
+
+
 @pytest.mark.parametrize(
     "path",
     # on the worker, and so the datalab, of its other run
@@ -407,42 +416,15 @@ def test_a_cell_that_needs_the_internet_is_left_out(tmp_path: Path) -> None:
 # -- where there is less than on the datalab ----------------------------------------
 
 
-def run_without(variables: set[str], name: str, folder: Path, **changes: str) -> dict[str, str]:
-    """Run a chapter without some variables; gives what its cells printed and gave, by id."""
-    write_all(ROOT / "notebooks", folder)
-    notebook = nbformat.read(ROOT / "notebooks" / name, as_version=4)
-    kept = {key: value for key, value in os.environ.items() if key not in variables}
-    resources = {"metadata": {"path": str(folder)}}
-    client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources=resources)
-    client.execute(env=kept | changes)
-    return printed(notebook)
-
-
-@pytest.mark.xdist_group("05_sharing.ipynb")
-def test_chapter_05_goes_on_where_nobody_can_act_as_a_colleague(tmp_path: Path) -> None:
-    absent = {"PROJECT_BUCKET", "SCRATCH_BUCKET", "MY_TOKEN_FILE", "COLLEAGUE_TOKEN_FILE"}
-    said = run_without(absent, "05_sharing.ipynb", tmp_path)
-    assert "your own bucket" in said["project-mine"]
-    for cell in ("colleague-refused", "colleague-reads", "policy-signed"):
-        assert "Ask a colleague to run:" in said[cell]
-    assert "PROJECT_BUCKET is not set" in said["project-hers"]
-    assert said["token-work-ends"] == said["token-old"] == ""  # nothing ended
-    assert said["token-resumed"].startswith("(0, ")
-    # nobody was there to agree to a change of the student's own bucket
-    for cell in ("versions-none", "versions-accident", "versions-aws", "versions-s3fs"):
-        assert "no bucket keeps versions here" in said[cell]
-    assert said["exercise-4-check"].startswith(NOT_CHECKED)
-    assert "Status" not in boto3.client("s3").get_bucket_versioning(Bucket=os.environ["MY_BUCKET"])
-
-
 @pytest.mark.xdist_group("21_database_server.ipynb")
 @pytest.mark.skipif(
     os.geteuid() == 0 and "CI" not in os.environ,
     reason="as root, the server that unit 21 starts adds a user and opens folders to it",
 )
 def test_unit_21_starts_a_server_of_its_own_where_there_is_none(tmp_path: Path) -> None:
-    variables = {name for name in os.environ if name.startswith("PG")}
-    said = run_without(variables, "21_database_server.ipynb", tmp_path)
+    path = ROOT / "notebooks" / "21_database_server.ipynb"
+    without = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    said = run(json.loads(path.read_text(encoding="utf-8")), without, tmp_path)
     assert said["variables"] == "[]"
     # its role may make roles; where it may not, the server's refusal stands here
     assert said["rights"] == ""
