@@ -14,7 +14,7 @@ As long as ``versions.json`` is not there, ``draft/`` takes the part of ``v1.0.0
 
 From a notebook::
 
-    print(check("s3://my-bucket/my-product"))
+    print(review("s3://my-bucket/my-product"))
 
 From a shell, in the folder of the notebooks::
 
@@ -431,7 +431,8 @@ def _raw(product: _Product) -> str:
             f"{path} is not the file that was fetched: its checksum differs from {name}.",
             "A raw copy never changes. Restore it; a new download gets a new folder.",
         )
-    return f"{len(copies)} raw files, fetched on {fetched.date()}, are as they came."
+    number = "1 file" if len(copies) == 1 else f"{len(copies)} files"
+    return f"{number}, fetched on {fetched.date()}, as it came."
 
 
 def _data(product: _Product) -> str:
@@ -757,6 +758,7 @@ def _readme(product: _Product) -> str:
 # -- the description that catalogues harvest -------------------------------------------
 
 DCAT, TERMS = "http://www.w3.org/ns/dcat#", "http://purl.org/dc/terms/"
+VERSION_INFO = "http://www.w3.org/2002/07/owl#versionInfo"  # before DCAT had a version
 
 
 class _Graph:
@@ -811,123 +813,131 @@ class _Graph:
         return ""
 
     def of_type(self, name: str) -> list[dict[str, Any]]:
-        found = []
-        for node in self.nodes:
-            kinds = [value for key in ("@type", "type") for value in _as_list(node.get(key))]
-            if any(isinstance(kind, str) and self.name(kind) == name for kind in kinds):
-                found.append(node)
-        return found
+        return [node for node in self.nodes if name in map(self.name, self.types(node))]
+
+    def types(self, node: dict[str, Any]) -> list[str]:
+        """What the types of a node are called in the document."""
+        given = [value for key in ("@type", "type") for value in _as_list(node.get(key))]
+        return [kind for kind in given if isinstance(kind, str)]
 
 
 def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def entry_problem(document: dict[str, Any], version: str) -> tuple[str, str] | None:
-    """What a catalogue could not read in a description, and the next step.
+def harvest(document: dict[str, Any]) -> dict[str, Any]:
+    """What a catalogue takes from the description of a data set.
 
     Parameters
     ----------
     document
-        JSON-LD with a `dcat:Dataset`; its context stands in the document.
-    version
-        What `dcat:version` has to be.
+        JSON-LD with a ``dcat:Dataset``; its context stands in the document.
 
     Returns
     -------
-    tuple or None
-        Two sentences; None if a catalogue can harvest it.
+    dict
+        ``title``, ``description``, ``publisher``, ``licence`` and ``version``, texts that are
+        empty where the description has none, and ``files``, a list of pairs: the address of a
+        file, and its media type. Empty if it describes no data set.
     """
-    try:
-        _dataset(document, version)
-    except _ToDo as problem:
-        return problem.args[0], problem.args[1]
-    return None
-
-
-def _dataset(document: dict[str, Any], version: str) -> list[str]:
-    """Look at a description; gives the addresses under which the data can be had."""
     graph = _Graph(document)
+    datasets = graph.of_type(f"{DCAT}Dataset")
+    if not datasets:
+        return {}
+    dataset = datasets[0]
+    listed = graph.all_of(dataset, f"{DCAT}distribution")
+    files = graph.of_type(f"{DCAT}Distribution") if listed else []
+    licences = [graph.text(node, f"{TERMS}license") for node in (dataset, *files)]
+    types = (f"{DCAT}mediaType", f"{TERMS}format")
+    return {
+        "title": graph.text(dataset, f"{TERMS}title"),
+        "description": graph.text(dataset, f"{TERMS}description"),
+        "publisher": _said(graph.all_of(dataset, f"{TERMS}publisher")),
+        "licence": next(filter(None, licences), ""),
+        "version": graph.text(dataset, f"{DCAT}version", VERSION_INFO),
+        "files": [
+            (graph.text(one, f"{DCAT}downloadURL"), graph.text(one, *types)) for one in files
+        ],
+    }
+
+
+def kinds(document: dict[str, Any]) -> set[str]:
+    """The types of all nodes of a JSON-LD document, with their prefixes written out."""
+    graph = _Graph(document)
+    return {graph.name(kind) for node in graph.nodes for kind in graph.types(node)}
+
+
+def _said(value: Any) -> str:
+    """The first text of a node: the name of a publisher, or its address."""
+    if isinstance(value, dict):
+        value = [value[key] for key in value if key != "@type"]
+    if isinstance(value, list):
+        return next(filter(None, map(_said, value)), "")
+    return value if _is_text(value) else ""
+
+
+def _described(document: dict[str, Any], version: str) -> list[str]:
+    """Look at a description; gives the addresses under which the data can be had."""
     _must(
-        graph.context,
+        _Graph(document).context,
         "It has no @context that says what its words mean.",
         f'Add "@context": {{"dcat": "{DCAT}", "dct": "{TERMS}"}}.',
     )
-    datasets = graph.of_type(f"{DCAT}Dataset")
+    found = harvest(document)
     _must(
-        datasets,
+        found,
         "It describes no dcat:Dataset.",
         'Give the outermost object "@type": "dcat:Dataset", and look at the prefixes in @context.',
     )
-    dataset = datasets[0]
     for word in ("title", "description"):
-        _must(
-            graph.text(dataset, TERMS + word),
-            f"Its dataset has no dct:{word}.",
-            f'Add "dct:{word}": a text.',
-        )
+        _must(found[word], f"Its dataset has no dct:{word}.", f'Add "dct:{word}": a text.')
     _must(
-        graph.all_of(dataset, f"{TERMS}publisher") and _has_content(graph, dataset),
+        found["publisher"],
         "Its dataset has no dct:publisher.",
         'Add "dct:publisher": {"@type": "foaf:Agent", "foaf:name": "…"}.',
     )
-    found = graph.text(dataset, f"{DCAT}version", "http://www.w3.org/2002/07/owl#versionInfo")
     _must(
-        found == version,
-        f"It describes version {found or '(none)'}, and the product is version {version}.",
+        _is_web(found["licence"]),
+        "It has no dct:license that is an address.",
+        'Add "dct:license": {"@id": "https://…"}: machines compare addresses, not names.',
+    )
+    _must(
+        found["version"] == version,
+        f"It describes version {found['version'] or '(none)'}, and the product is {version}.",
         'Make "dcat:version" from the same value as the version of the package.',
     )
-    distributions = graph.of_type(f"{DCAT}Distribution")
     _must(
-        distributions and graph.all_of(dataset, f"{DCAT}distribution"),
+        found["files"],
         "Its dataset has no dcat:distribution, so nobody knows where the file is.",
         'Add "dcat:distribution": {"@type": "dcat:Distribution", "dcat:downloadURL": …, …}.',
     )
-    licence = [graph.text(node, f"{TERMS}license") for node in (dataset, *distributions)]
-    _must(
-        any(map(_is_web, licence)),
-        "Neither its dataset nor a distribution has a dct:license that is an address.",
-        'Add "dct:license": {"@id": "https://…"}: machines compare addresses, not names.',
-    )
-    addresses = [graph.text(node, f"{DCAT}downloadURL") for node in distributions]
-    for node, address in zip(distributions, addresses, strict=True):
+    for address, kind in found["files"]:
         _must(
             _is_web(address),
             f"A distribution has no dcat:downloadURL of the web ({address or 'none'}).",
             'Give {"@id": "https://…"}: a browser opens no address that begins with s3://.',
         )
         _must(
-            graph.text(node, f"{DCAT}mediaType", f"{TERMS}format"),
+            kind,
             "A distribution does not say its dcat:mediaType.",
             'Add "dcat:mediaType": "application/vnd.apache.parquet".',
         )
-    return addresses
-
-
-def _has_content(graph: _Graph, dataset: dict[str, Any]) -> bool:
-    return any(map(_is_text, map(_said, graph.all_of(dataset, f"{TERMS}publisher"))))
-
-
-def _said(value: Any) -> Any:
-    """Any text of a node: the name of a publisher, or its address."""
-    if isinstance(value, dict):
-        others = [value[key] for key in value if key != "@type"]
-        return next(filter(_is_text, map(_said, others)), "")
-    return _said(value[0]) if isinstance(value, list) and value else value
+    return [address for address, _ in found["files"]]
 
 
 def _catalogue(product: _Product) -> str:
     name = f"{product.folder}/{CATALOGUE}"
     document = product.json(name, "Describe the product with DCAT, so that portals find it.")
     try:
-        addresses = _dataset(document, str(product.package.get("version")))
+        addresses = _described(document, str(product.package.get("version")))
     except _ToDo as problem:
         said, step = problem.args
         raise _ToDo(f"{name}: {said}", step) from None
     said = "a catalogue can harvest it"
+    files = product.resources
     if not product.is_released or product.place.private:
         return f"{said}; its addresses are tried when all is released and public."
-    known = {one["hash"].lower() for one in product.resources}
+    known = {_digest(product.read(f"{product.folder}/{one['path']}", "")) for one in files}
     for address in addresses:
         try:
             answer = requests.get(address, timeout=30)
@@ -942,7 +952,7 @@ def _catalogue(product: _Product) -> str:
             "The address is that of the store, the bucket, and the key of the file.",
         )
         _must(
-            f"sha256:{_digest(answer.content)}" in known,
+            _digest(answer.content) in known,
             f"{name}: {address} leads to a file that is none of this version.",
             "Make the address from the version, so that each describes its own file.",
         )
@@ -973,7 +983,10 @@ def _code(product: _Product) -> str:
         )
         files = _unpacked(path, content)
         _must(
-            any(one.endswith((".py", ".R", ".sql", ".jl", "Makefile")) for one in files),
+            any(
+                one.endswith((".py", ".R", ".ipynb", ".qmd", ".sql", "Makefile", "Snakefile"))
+                for one in files
+            ),
             f"{path} holds no program.",
             "Pack the folder of your project, without its data and its keys.",
         )
@@ -1143,7 +1156,7 @@ ITEMS: tuple[tuple[str, int, tuple[str, ...], Callable[[_Product], str]], ...] =
 )
 
 
-def check(address: str, sitting: int = 3) -> Report:
+def review(address: str, sitting: int = 3) -> Report:
     """Look at a product.
 
     Parameters
@@ -1232,7 +1245,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--sitting", type=int, choices=(1, 2, 3), default=3, help="look no further")
     given = parser.parse_args(arguments)
     try:
-        report = check(given.address, given.sitting)
+        report = review(given.address, given.sitting)
     except CourseError as error:
         print(error.problem, error.next_step, sep="\n", file=sys.stderr)
         return 2
