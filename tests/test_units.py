@@ -14,7 +14,7 @@ UNITS = sorted(ROOT.glob("notebooks/[1-9]*.ipynb"))
 REFERENCE = "91_s3_tools"
 #: The first look at S3 is meant to be short.
 SHORT = "11_first_steps"
-#: A project of one's own: its minutes are given, and what is to be read takes half of them.
+#: A project of one's own: its minutes are given; reading and exercises leave time for the work.
 OPEN_ENDED = "61_data_product"
 MINUTES_OPEN_ENDED = 90
 
@@ -85,7 +85,7 @@ def test_it_is_of_a_size_for_one_sitting(path: Path) -> None:
         pytest.skip("to look things up in")
     notebook = read(path)
     if path.stem == OPEN_ENDED:
-        assert words(notebook) <= 2600 and len(code_cells(notebook)) <= 45
+        assert words(notebook) <= 2700 and len(code_cells(notebook)) <= 45
         return
     assert (600 if path.stem == SHORT else 1200) <= words(notebook) <= 2200
     assert (12 if path.stem == SHORT else 20) <= len(code_cells(notebook)) <= 45
