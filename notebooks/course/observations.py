@@ -5,6 +5,7 @@ other store ``find`` fetches them from their publishers, once, into a bucket of 
 """
 
 import shutil
+from http.client import HTTPException
 from urllib.request import urlopen
 
 import s3fs
@@ -47,7 +48,7 @@ def find(table: str, below: str) -> str:
     print(f"Fetching {OFFICIAL[table]}; this may take some minutes.", flush=True)
     try:
         _fetch(fs, OFFICIAL[table], own)
-    except OSError as error:
+    except (OSError, HTTPException) as error:
         raise CourseError(
             f"{OFFICIAL[table]} could not be fetched: {error}.",
             "Run this cell again later.",
