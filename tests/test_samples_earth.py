@@ -1,4 +1,4 @@
-"""The made-up tables of the bucket `earth-science`: what chapter 06 relies on."""
+"""The made-up tables of the bucket `earth-science`: what units 41 and 42 rely on."""
 
 import hashlib
 import io
