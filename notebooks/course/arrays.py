@@ -165,6 +165,10 @@ def draw_graph(planned: Any) -> Any:
     needs = planned.__dask_graph__().get_all_dependencies()
     level: dict[Any, int] = {}
 
+    def natural(key: Any) -> tuple[str, Any]:
+        """So that block 2 stands before block 10."""
+        return (str(key[0]), key[1:]) if isinstance(key, tuple) else (str(key), ())
+
     def level_of(key: Any) -> int:
         if key not in level:
             level[key] = 1 + max(map(level_of, needs[key]), default=-1)
@@ -173,7 +177,7 @@ def draw_graph(planned: Any) -> Any:
     for key in needs:
         level_of(key)
     rows: dict[int, list[Any]] = {}
-    for key in sorted(needs, key=str):
+    for key in sorted(needs, key=natural):
         rows.setdefault(level[key], []).append(key)
     place = {
         key: ((number + 0.5) / len(keys), row)
