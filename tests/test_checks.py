@@ -10,6 +10,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+import xarray as xr
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "notebooks"))
 from course import checks
@@ -101,6 +102,16 @@ def test_a_function_that_changes_what_it_is_given_is_refused(spoil: str) -> None
     attempt = checks.Attempt(names, "<check>")
     with pytest.raises(AssertionError, match="changed a frame of 3 rows that it was given"):
         attempt.call("give", FRAME.copy())
+
+
+@pytest.mark.parametrize("spoil", ["data[0] = 9.0", "data.attrs['units'] = '°C'"])
+def test_a_function_that_changes_an_array_of_xarray_is_refused(spoil: str) -> None:
+    names = {"give": lambda data: exec(spoil, {"data": data}), "read": lambda data: data.max()}
+    attempt = checks.Attempt(names, "<check>")
+    array = xr.DataArray([1.0, 2.0], {"day": [4, 5]}, "day", attrs={"units": "K"})
+    assert checks.same(attempt.call("read", array), 2)
+    with pytest.raises(AssertionError, match="changed a DataArray that it was given"):
+        attempt.call("give", array)
 
 
 def test_an_answer_that_has_to_fail_gives_its_error() -> None:

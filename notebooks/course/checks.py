@@ -201,7 +201,11 @@ def _cell_that_makes(name: str, names: dict[str, Any]) -> str | None:
 def _copied(value: Any) -> Any:
     """A copy of data that a function may change by mistake; all else as it is."""
     is_data = isinstance(value, dict | list | set | np.ndarray | pd.DataFrame | pd.Series)
-    return copy.deepcopy(value) if is_data else value
+    return copy.deepcopy(value) if is_data or _is_of_xarray(value) else value
+
+
+def _is_of_xarray(value: Any) -> bool:
+    return type(value).__module__.startswith("xarray.")
 
 
 def _unchanged(now: Any, before: Any) -> bool:
@@ -210,6 +214,8 @@ def _unchanged(now: Any, before: Any) -> bool:
         return same_names and list(now.dtypes) == list(before.dtypes) and bool(now.equals(before))
     if isinstance(before, pd.Series):
         return now.dtype == before.dtype and bool(now.equals(before))
+    if _is_of_xarray(before):
+        return bool(now.identical(before))
     return same(now, before)
 
 
@@ -220,7 +226,8 @@ def _short(text: str) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, pd.DataFrame):
         return f"a frame of {len(value)} rows"
-    return a(value) if isinstance(value, pd.Series | np.ndarray) else SHORT.repr(value)
+    is_long = isinstance(value, pd.Series | np.ndarray) or _is_of_xarray(value)
+    return a(value) if is_long else SHORT.repr(value)
 
 
 def a(value: Any) -> str:
