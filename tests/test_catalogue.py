@@ -1,4 +1,4 @@
-"""The program of chapter 8: a catalogue that follows a bucket, and loses and doubles nothing."""
+"""The program of unit 47: a catalogue that follows a bucket, and loses and doubles nothing."""
 
 import json
 import os
@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import boto3
 import numpy as np
@@ -33,8 +34,8 @@ PROGRAM = Path(__file__).resolve().parent.parent / "notebooks"
 sys.path.append(str(PROGRAM))
 from catalogue.consumer import Consumer  # noqa: E402
 from catalogue.images import MEDIATYPE, item_id  # noqa: E402
-from catalogue.messages import Malformed, changes  # noqa: E402
-from catalogue.storage import Storage  # noqa: E402
+from catalogue.messages import Malformed, objects  # noqa: E402
+from catalogue.storage import IN_FLIGHT, Storage, client  # noqa: E402
 
 COG = {MEDIATYPE: "COG"}
 WRITERS = 6
@@ -105,11 +106,7 @@ CEPH = {
 
 @pytest.mark.parametrize("message", [MINIO, CEPH], ids=["MinIO", "Ceph"])
 def test_both_stores_messages_say_the_same(message: dict) -> None:
-    (change,) = changes(json.dumps(message).encode())
-    assert change.bucket == "student"
-    assert change.key == "tiles/a b+é%.tif"
-    assert change.event == "ObjectCreated:Put"
-    assert change.metadata == COG
+    assert objects(json.dumps(message).encode()) == [("student", "tiles/a b+é%.tif")]
 
 
 @pytest.mark.parametrize(
@@ -118,7 +115,7 @@ def test_both_stores_messages_say_the_same(message: dict) -> None:
 )
 def test_anything_else_is_malformed(body: bytes) -> None:
     with pytest.raises(Malformed, match="the message is not"):
-        changes(body)
+        objects(body)
 
 
 def test_no_two_objects_share_an_item() -> None:
@@ -225,6 +222,23 @@ def test_changes_in_any_order_and_a_rebuild_end_in_the_same_bytes(storage: Stora
     assert opened(storage).validate_all() == 0
 
 
+def test_uploads_share_their_connections(
+    storage: Storage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A handshake takes ten times as long as the upload of an item."""
+    for number in range(3 * IN_FLIGHT):
+        put(storage, f"{number}.tif", geotiff())
+    with caplog.at_level("DEBUG", "urllib3.connectionpool"):
+        own = Storage(client(), storage.bucket, storage.images, storage.catalogue)
+        assert len(own.rebuild().catalogued) == 3 * IN_FLIGHT
+    opened = [
+        record.message
+        for record in caplog.records
+        if record.message.startswith(("Starting new HTTPS", "Resetting dropped"))
+    ]
+    assert 0 < len(opened) <= IN_FLIGHT
+
+
 # -- with a broker ---------------------------------------------------------------------
 
 
@@ -240,20 +254,19 @@ class Follower:
         options = [f"--{name}={self.storage.bucket}/{prefix}" for name, prefix in where.items()]
         return [sys.executable, "-m", "catalogue", *options, *words]
 
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            self.command("follow"),
-            cwd=PROGRAM,
-            env=self.environment,
-            stderr=subprocess.DEVNULL,
-        )
+    def start(self, log: Path = Path(os.devnull)) -> None:
+        with log.open("w") as stderr:
+            self.process = subprocess.Popen(
+                self.command("follow"), cwd=PROGRAM, env=self.environment, stderr=stderr
+            )
 
     def end(self, number: signal.Signals) -> None:
         assert self.process is not None
         self.process.send_signal(number)
         self.process.wait(60)
 
-    def call(self, *words: str) -> str:
+    def call(self, *words: str, code: int = 0) -> str:
+        """What a command prints, on its standard error where it is to fail."""
         done = subprocess.run(
             self.command(*words),
             cwd=PROGRAM,
@@ -262,8 +275,9 @@ class Follower:
             text=True,
             timeout=300,
         )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stderr if code else done.stdout
 
 
 def wait_until(happened: Any, what: str, seconds: float = 60) -> None:
@@ -285,7 +299,12 @@ def a_lab_to_break() -> Iterator[tuple[Datalab, Follower]]:
             aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
             aws_session_token=environment["AWS_SESSION_TOKEN"],
             verify=environment["AWS_CA_BUNDLE"],
-            config=Config(connect_timeout=2, read_timeout=20, retries={"total_max_attempts": 1}),
+            config=Config(
+                connect_timeout=2,
+                read_timeout=20,
+                retries={"total_max_attempts": 1},
+                request_checksum_calculation="when_required",  # else a handshake an upload
+            ),
         )
         follower = Follower(environment, Storage(s3, "student", "tiles/", "catalogue/"))
         follower.start()
@@ -387,6 +406,18 @@ def test_nothing_is_lost_or_doubled_whatever_is_killed() -> None:
                 follower.end(signal.SIGKILL)
                 follower.start()
 
+        def rebuild_beside_the_follower() -> None:
+            consumer = consumer_of(follower)
+            wait_until(lambda: consumers(consumer) == 1, "the follower is back")
+            for _ in range(2):
+                assert "A follower is at work" in follower.call("rebuild", code=1)
+            follower.end(signal.SIGKILL)
+            rebuild = subprocess.Popen(
+                follower.command("rebuild"), cwd=PROGRAM, env=follower.environment
+            )
+            follower.start()  # whichever of the two is quicker has the other wait, or give up
+            assert rebuild.wait(120) in (0, 1)
+
         def start_broker() -> None:
             # a client may have the port for a moment, while no server holds it
             wanted = broker.settings
@@ -427,7 +458,7 @@ def test_nothing_is_lost_or_doubled_whatever_is_killed() -> None:
                 persistently(lambda step=step: write(*step))
 
         disasters = [restart_follower, restart_broker, restart_minio, kill_broker, kill_minio]
-        disasters.append(restart_follower)
+        disasters.append(rebuild_beside_the_follower)
         size = -(-len(history) // len(disasters))
         for number, disaster in enumerate(disasters):
             part = history[number * size : (number + 1) * size]
@@ -469,6 +500,124 @@ def test_nothing_is_lost_or_doubled_whatever_is_killed() -> None:
         refused = {key: kind for key, kind in final.items() if kind != "image"}
         assert report.refused.keys() == refused.keys()
         assert all(report.refused[key].startswith(refused[key]) for key in refused)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """What a follower says."""
+    return tmp_path / "follower.log"
+
+
+@pytest.fixture
+def follower(storage: Storage) -> Iterator[Follower]:
+    """On the datalab of the run, told by hand; gone at the end, with its queues."""
+    follower = Follower({**os.environ}, storage)
+    yield follower
+    if follower.process is not None:
+        with suppress(ProcessLookupError):
+            follower.process.kill()
+        follower.process.wait()
+    consumer = consumer_of(follower)
+    with pika.BlockingConnection(pika.URLParameters(consumer.url)) as connection:
+        for queue in (consumer.queue, consumer.dead):
+            connection.channel().queue_delete(queue)
+
+
+def tell(follower: Follower, key: str) -> None:
+    """Send what the store sends of an object that was written."""
+    message = json.loads(json.dumps(MINIO))
+    (record,) = message["Records"]
+    record["s3"] = {"bucket": {"name": follower.storage.bucket}, "object": {"key": quote(key)}}
+    consumer = consumer_of(follower)
+    with pika.BlockingConnection(pika.URLParameters(consumer.url)) as connection:
+        body = json.dumps(message).encode()
+        connection.channel().basic_publish(consumer.exchange, "s3", body)
+
+
+@contextmanager
+def silent_store() -> Iterator[None]:
+    """The store takes connections and answers nothing for a while."""
+    process = Datalab(Path(os.environ["TEST_DATALAB"])).store().process.find()
+    process.suspend()
+    try:
+        yield
+    finally:
+        process.resume()
+
+
+@needs_broker
+def test_a_save_that_takes_longer_than_the_brokers_patience_is_done_once(
+    follower: Follower, log: Path
+) -> None:
+    key = put(follower.storage, "a.tif", geotiff())
+    follower.environment["AMQP_URL"] += "?heartbeat=1"  # second; two without an answer are the end
+    follower.start(log)
+    wait_until(lambda: "following" in log.read_text(), "it follows")
+    with silent_store():
+        tell(follower, key)
+        time.sleep(5)
+    wait_until(lambda: "updated: 1 catalogued" in log.read_text(), "the image is catalogued")
+    tell(follower, key)  # and it goes on, on the same connection
+    wait_until(lambda: log.read_text().count("updated: 1 catalogued") == 2, "once more")
+    assert log.read_text().count("following") == 1, log.read_text()
+    assert "next attempt" not in log.read_text()
+
+
+@needs_broker
+def test_a_queue_that_is_deleted_is_the_end_with_a_sentence_and_the_way_on(
+    follower: Follower, log: Path
+) -> None:
+    put(follower.storage, "a.tif", geotiff())
+    follower.start(log)
+    wait_until(lambda: "following" in log.read_text(), "it follows")
+    consumer = consumer_of(follower)
+    with pika.BlockingConnection(pika.URLParameters(consumer.url)) as connection:
+        connection.channel().queue_delete(consumer.queue)
+    assert follower.process.wait(60) == 1
+    said = log.read_text()
+    assert f"The queue {consumer.queue} was deleted" in said
+    assert "`reconcile`" in said and "Traceback" not in said
+
+    follower.start()
+    wait_until(lambda: exists(consumer), "it has made its queue again")
+    follower.call("reconcile")
+    wait_until(lambda: follower.storage._links(), "what happened meanwhile is catalogued")
+
+
+@needs_broker
+def test_a_rebuild_leaves_the_catalogue_to_a_follower_and_a_follower_to_a_rebuild(
+    follower: Follower, log: Path
+) -> None:
+    key = put(follower.storage, "a.tif", geotiff())
+    consumer = consumer_of(follower)
+    follower.start()
+    wait_until(lambda: consumers(consumer) == 1, "it follows")
+    said = follower.call("rebuild", code=1)
+    assert "A follower is at work" in said and "`reconcile`" in said
+    assert stored(follower.storage) == {}
+    follower.end(signal.SIGTERM)
+
+    with silent_store():
+        rebuild = subprocess.Popen(
+            follower.command("rebuild"), cwd=PROGRAM, env=follower.environment
+        )
+        wait_until(lambda: consumers(consumer) == 1, "the rebuild is under way")
+        follower.start(log)
+        wait_until(lambda: consumers(consumer) == 2, "the follower waits")
+        tell(follower, key)
+    assert rebuild.wait(60) == 0
+    assert len(follower.storage._links()) == 1
+    wait_until(lambda: "updated: 1 catalogued" in log.read_text(), "then it is its turn")
+
+
+def consumers(consumer: Consumer) -> int:
+    """How many are there for its queue, at work or waiting."""
+    with pika.BlockingConnection(pika.URLParameters(consumer.url)) as connection:
+        try:
+            declared = connection.channel().queue_declare(consumer.queue, passive=True)
+        except pika.exceptions.ChannelClosedByBroker:
+            return 0
+        return int(declared.method.consumer_count)
 
 
 @needs_broker
