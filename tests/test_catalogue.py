@@ -6,10 +6,12 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -28,6 +30,7 @@ from datalab.environment import merge
 from datalab.lab import Datalab
 from datalab.process import is_free
 from datalab.servers import rabbitmq
+from datalab.servers.base import Server
 from datalab.temporary import temporary
 
 PROGRAM = Path(__file__).resolve().parent.parent / "notebooks"
@@ -38,7 +41,10 @@ from catalogue.messages import Malformed, objects  # noqa: E402
 from catalogue.storage import IN_FLIGHT, Storage, client  # noqa: E402
 
 COG = {MEDIATYPE: "COG"}
+IMAGES = 200
 WRITERS = 6
+#: Of a history: key, body (None: deleted), metadata.
+Step = tuple[str, bytes | None, dict]
 needs_broker = pytest.mark.skipif(
     not rabbitmq.RabbitMQ.is_available(),
     reason="RabbitMQ is not on this machine (Debian: the package rabbitmq-server)",
@@ -342,21 +348,45 @@ def exists(consumer: Consumer) -> bool:
             return False
 
 
-def persistently(act: Any, seconds: float = 120) -> None:
-    """What a careful writer does: again, until the store says that it is done."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            act()
-            return
-        except (BotoCoreError, ClientError):
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
+class Writers:
+    """Careful writers: each repeats what failed until the store says that it is done.
+
+    While the store is down they wait for ``open``.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self.s3, self.bucket = storage.s3, storage.bucket
+        self.open = threading.Event()
+        self.open.set()
+
+    def write(self, steps: list[Step]) -> None:
+        """Each image's steps in their order, several images at once."""
+        keys = sorted({key for key, *_ in steps})
+        owned = [set(keys[first::WRITERS]) for first in range(WRITERS)]
+        with ThreadPoolExecutor(WRITERS) as pool:
+            list(pool.map(self._all, [[step for step in steps if step[0] in own] for own in owned]))
+
+    def _all(self, steps: list[Step]) -> None:
+        for key, body, metadata in steps:
+            self.put(key, body, metadata)
+
+    def put(self, key: str, body: bytes | None, metadata: dict, *, wait: bool = True) -> None:
+        deadline = time.monotonic() + 120
+        while True:
+            assert not wait or self.open.wait(120)
+            try:
+                if body is None:
+                    self.s3.delete_object(Bucket=self.bucket, Key=key)
+                else:
+                    self.s3.put_object(Bucket=self.bucket, Key=key, Body=body, Metadata=metadata)
+                return
+            except (BotoCoreError, ClientError):
+                assert time.monotonic() < deadline, f"{key} could not be written"
+                time.sleep(0.05)
 
 
-def a_history(seed: int) -> tuple[list[tuple[str, bytes | None, dict]], dict[str, str]]:
-    """Writes and deletes (body None) of 500 images, with 30 others; what is there at the end.
+def a_history(seed: int) -> tuple[list[Step], dict[str, str]]:
+    """Writes and deletes (body None) of some images, with others; what is there at the end.
 
     The second is, by key, the kind: ``image``, or the reason of its refusal.
     """
@@ -364,7 +394,7 @@ def a_history(seed: int) -> tuple[list[tuple[str, bytes | None, dict]], dict[str
     # the place in the world tells the versions of an image apart
     bodies = [geotiff(west, 40) for west in range(12)]
     steps, final = [], {}
-    for number in range(500):
+    for number in range(IMAGES):
         key = f"tiles/{number % 7}/tile {number:03}.tif"
         own = [(key, chance.choice(bodies), COG)]
         final[key] = "image"
@@ -377,9 +407,7 @@ def a_history(seed: int) -> tuple[list[tuple[str, bytes | None, dict]], dict[str
                 own.append((key, chance.choice(bodies), COG))
                 final[key] = "image"
         steps.append(own)
-    for number in range(28):
-        name = list(REFUSED)[number % len(REFUSED)]
-        body, metadata, reason = REFUSED[name]
+    for number, (name, (body, metadata, reason)) in enumerate(REFUSED.items()):
         key = f"tiles/{number}-{name}"
         steps.append([(key, body, metadata)])
         final[key] = reason
@@ -395,22 +423,35 @@ def a_history(seed: int) -> tuple[list[tuple[str, bytes | None, dict]], dict[str
 @needs_broker
 @pytest.mark.xdist_group("what is killed")
 def test_nothing_is_lost_or_doubled_whatever_is_killed() -> None:
+    """Follower, broker and store are killed while images come and go; the bytes are compared.
+
+    One hole is MinIO's, and neither the follower's nor that of the kill. After each start,
+    killed or not, MinIO answers writers a moment before it has read the rules of its buckets,
+    and of what it takes in that moment it sends no event. So writers wait here until it is
+    heard, and nothing may be missing. The last kill lets them write at once, as in life: then
+    `reconcile` finds what was missed.
+    """
     history, final = a_history(seed=8)
     with a_lab_to_break() as (lab, follower):
         broker, minio = lab.server("rabbitmq"), lab.server("minio")
-        waiting = lab.folder / "rabbitmq" / "undelivered"
+        storage, consumer = follower.storage, consumer_of(follower)
+        writers = Writers(storage)
+
+        def start(server: Server) -> None:
+            # a client may have the port for a moment, while no server holds it
+            wanted = server.settings
+            wait_until(lambda: is_free(wanted.port), f"the port of {server.name} is free")
+            assert server.start() == wanted
 
         def restart_follower() -> None:
-            for _ in range(3):
-                time.sleep(0.7)
+            for _ in range(2):
+                time.sleep(0.5)
                 follower.end(signal.SIGKILL)
                 follower.start()
 
         def rebuild_beside_the_follower() -> None:
-            consumer = consumer_of(follower)
             wait_until(lambda: consumers(consumer) == 1, "the follower is back")
-            for _ in range(2):
-                assert "A follower is at work" in follower.call("rebuild", code=1)
+            assert "A follower is at work" in follower.call("rebuild", code=1)
             follower.end(signal.SIGKILL)
             rebuild = subprocess.Popen(
                 follower.command("rebuild"), cwd=PROGRAM, env=follower.environment
@@ -418,88 +459,92 @@ def test_nothing_is_lost_or_doubled_whatever_is_killed() -> None:
             follower.start()  # whichever of the two is quicker has the other wait, or give up
             assert rebuild.wait(120) in (0, 1)
 
-        def start_broker() -> None:
-            # a client may have the port for a moment, while no server holds it
-            wanted = broker.settings
-            wait_until(lambda: is_free(wanted.port), "the broker's port is free")
-            assert broker.start() == wanted
-
-        def start_minio() -> None:
-            wanted = minio.settings
-            wait_until(lambda: is_free(wanted.port), "MinIO's port is free")
-            assert minio.start() == wanted
-
-        def restart_broker() -> None:
+        def stop_broker() -> None:
             broker.stop()
-            start_broker()
+            start(broker)
 
         def kill_broker() -> None:
             broker.process.find().kill()
-            start_broker()
+            start(broker)
 
-        def restart_minio() -> None:
-            minio.stop()
-            start_minio()
+        def kill_minio_and_listen() -> None:
+            writers.open.clear()
+            minio.process.find().kill()
+            start(minio)
+            for number in count():
+                key = f"tiles/probe-{number}.txt"
+                writers.put(key, b"hello?", {}, wait=False)
+                final[key] = "its key does not end in .tif"
+                with suppress(AssertionError):
+                    wait_until(lambda key=key: key in letters(consumer), "MinIO is heard", 15)
+                    break
+            writers.open.set()
 
         def kill_minio() -> None:
             minio.process.find().kill()
-            start_minio()
+            start(minio)
 
-        s3, bucket = follower.storage.s3, follower.storage.bucket
+        def all_is_delivered() -> None:
+            waiting = lab.folder / "rabbitmq" / "undelivered"
+            files = lambda: [p for p in waiting.rglob("*") if p.is_file()]  # noqa: E731
+            wait_until(lambda: not files(), "all is delivered", 240)
+            follower.end(signal.SIGTERM)
+            follower.call("follow", "--idle=1")
 
-        def write(key: str, body: bytes | None, metadata: dict) -> None:
-            if body is None:
-                s3.delete_object(Bucket=bucket, Key=key)
-            else:
-                s3.put_object(Bucket=bucket, Key=key, Body=body, Metadata=metadata)
-
-        def write_part(part: list) -> None:
-            for step in part:
-                persistently(lambda step=step: write(*step))
-
-        disasters = [restart_follower, restart_broker, restart_minio, kill_broker, kill_minio]
-        disasters.append(rebuild_beside_the_follower)
-        size = -(-len(history) // len(disasters))
-        for number, disaster in enumerate(disasters):
-            part = history[number * size : (number + 1) * size]
-            keys = sorted({key for key, *_ in part})
-            owned = [set(keys[first::WRITERS]) for first in range(WRITERS)]
-            with ThreadPoolExecutor(WRITERS) as writers:  # each writes its own objects, in order
-                written = [
-                    writers.submit(write_part, [step for step in part if step[0] in own])
-                    for own in owned
-                ]
+        *disasters, last = [
+            restart_follower,
+            stop_broker,
+            kill_minio_and_listen,
+            kill_broker,
+            rebuild_beside_the_follower,
+            kill_minio,
+        ]
+        size = -(-len(history) // (len(disasters) + 1))
+        parts = [history[first : first + size] for first in range(0, len(history), size)]
+        for part, disaster in zip(parts, disasters, strict=False):
+            with ThreadPoolExecutor(1) as beside:
+                writing = beside.submit(writers.write, part)
+                time.sleep(0.3)
                 disaster()
-            for writer in written:
-                writer.result()
-
-        consumer = consumer_of(follower)
+            writing.result()
         with pika.BlockingConnection(pika.URLParameters(consumer.url)) as connection:
             connection.channel().basic_publish(consumer.exchange, "s3", b"no notification")
-        wait_until(
-            lambda: not [p for p in waiting.rglob("*") if p.is_file()], "all is delivered", 240
-        )
-        follower.end(signal.SIGTERM)
-        # Some events have been lost on the way to the follower, and it is not known yet by which
-        # of the disasters; reconciling, the program's own cure, finds the images all the same
+        all_is_delivered()
+        followed, told = stored(storage), letters(consumer)
+        anew = Storage(storage.s3, storage.bucket, "tiles/", "rebuilt0/")  # as long, for the links
+        report = anew.rebuild()
+        assert sorted(stored(anew)) == sorted(followed)
+        assert stored(anew) == followed
+        assert told == {*report.refused, None}
+
+        follower.start()
+        with ThreadPoolExecutor(1) as beside:
+            writing = beside.submit(writers.write, parts[-1])
+            time.sleep(0.3)
+            last()
+        writing.result()
+        all_is_delivered()
         follower.call("reconcile")
         follower.call("follow", "--idle=1")
-
-        followed = stored(follower.storage)
-        letters = {(letter.get("key"), letter["reason"]) for letter in consumer.dead_letters()}
+        report = anew.rebuild()
+        followed = stored(storage)
+        assert stored(anew) == followed
         images = [key for key, kind in final.items() if kind == "image"]
-        assert 300 < len(images) < 500  # there was something to lose, and to leave
+        assert IMAGES / 2 < len(images) < IMAGES  # there was something to lose, and to leave
         linked = json.loads(followed["images/collection.json"])["links"]
         names = [Path(link["href"]).stem for link in linked if link["rel"] == "item"]
         assert sorted(names) == sorted(item_id(key.removeprefix("tiles/")) for key in images)
-
-        anew = Storage(s3, bucket, "tiles/", "rebuilt0/")  # as long, so links look the same
-        report = anew.rebuild()
-        assert stored(anew) == followed
-        assert letters == {*report.refused.items(), (None, "the message is not JSON")}
         refused = {key: kind for key, kind in final.items() if kind != "image"}
         assert report.refused.keys() == refused.keys()
         assert all(report.refused[key].startswith(refused[key]) for key in refused)
+
+
+def letters(consumer: Consumer) -> set[str | None]:
+    """Keys of the dead letters, None for what is no notification."""
+    try:
+        return {letter.get("key") for letter in consumer.dead_letters()}
+    except pika.exceptions.AMQPError:
+        return set()
 
 
 @pytest.fixture
