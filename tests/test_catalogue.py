@@ -695,11 +695,11 @@ def test_one_follower_works_and_another_waits_and_a_lost_event_is_reconciled() -
 
 
 @pytest.mark.skipif(not os.environ.get("AMQP_URL"), reason="the tests' datalab has no broker")
-def test_the_chapter_takes_back_its_own_rule_and_leaves_those_of_others(
+def test_the_unit_takes_back_its_own_rule_and_leaves_those_of_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    notebook = json.loads((PROGRAM / "08_images_and_stac.ipynb").read_text(encoding="utf-8"))
+    notebook = json.loads((PROGRAM / "47_following_a_bucket.ipynb").read_text(encoding="utf-8"))
     cells = {cell["id"]: "".join(cell["source"]) for cell in notebook["cells"]}
     s3, bucket = boto3.client("s3"), os.environ["MY_BUCKET"]
 
@@ -716,11 +716,11 @@ def test_the_chapter_takes_back_its_own_rule_and_leaves_those_of_others(
         Bucket=bucket, NotificationConfiguration={"QueueConfigurations": [theirs]}
     )
     try:
-        chapter: dict[str, Any] = {}
-        needed = ["setup-start", "setup", "imports", "broker-start", "notify-ours", "notify-add"]
+        unit: dict[str, Any] = {}
+        needed = ["imports", "setup", "broker", "rule", "notify-add"]
         for name in [*needed, "notify", "notify"]:  # set again, it is still one rule
-            exec(cells[name], chapter)
-        assert names() == ["of somebody else", "course-08-images"]
+            exec(cells[name], unit)
+        assert names() == ["of somebody else", "course-47-following"]
         for _ in range(2):
             exec(cells["clean"], {})  # in a new kernel, in which nothing else was run
             assert names() == ["of somebody else"]
