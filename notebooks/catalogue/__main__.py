@@ -7,26 +7,24 @@ import signal
 import sys
 from types import FrameType
 
-import boto3
 import pika
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from pika.exceptions import AMQPError
 
-from catalogue.consumer import Consumer, StoreRefuses
-from catalogue.storage import Storage
+from catalogue.consumer import Consumer, Stopped
+from catalogue.storage import Storage, client
 
 DESCRIPTION = "Keep a STAC catalogue of the images below a prefix of a bucket, as they come and go."
 ENVIRONMENT = """
 The store and its keys are taken from AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID,
 AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN; the broker from AMQP_URL and AMQP_EXCHANGE
-(bucket-events, if it is not set). Only `rebuild` needs no broker.
+(bucket-events, if it is not set). Only `rebuild` needs no broker; with one, it looks
+whether a follower is at work.
 
 example: python -m catalogue --images mine/tiles/ --catalogue mine/stac/ rebuild
 """
 NEXT_STEP = {  # by the beginning of the error's name or code
     "NoCredentials": "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
-    "PartialCredentials": "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
     "EndpointConnection": "Does the store run, and is AWS_ENDPOINT_URL its address?",
     "NoSuchBucket": "Is the bucket's name right, and AWS_ENDPOINT_URL the store that has it?",
     "InvalidAccessKeyId": "Are these the keys of this store? Take new ones.",
@@ -55,7 +53,7 @@ def main() -> int:
         "--idle", type=float, metavar="SECONDS", help="end after so long without a message"
     )
     commands.add_parser("reconcile", help="ask the follower to rebuild the catalogue, in its turn")
-    commands.add_parser("rebuild", help="rebuild it here and now; only where nothing follows")
+    commands.add_parser("rebuild", help="rebuild it here and now, where nothing follows")
     commands.add_parser("dead-letters", help="list what was refused, and why")
     given = parser.parse_args()
 
@@ -70,44 +68,11 @@ def main() -> int:
     logging.getLogger("catalogue").setLevel(logging.INFO)
     logging.getLogger("pika").setLevel(logging.CRITICAL)  # we say ourselves what it raises
     signal.signal(signal.SIGTERM, _end)
-    settings = Config(connect_timeout=5, read_timeout=30, max_pool_connections=32)
-    storage = Storage(boto3.client("s3", config=settings), bucket, images, catalogue)
     try:
-        if given.command == "rebuild":
-            report = storage.rebuild()
-            print(f"{len(report.catalogued)} catalogued, {len(report.refused)} refused")
-            for key, reason in report.refused.items():
-                print(f"  {key}: {reason}")
-            if not report.catalogued and not report.refused:
-                print(f"Nothing lies below {bucket}/{images}: is it the right prefix?")
-            return 0
-        if "AMQP_URL" not in os.environ:
-            print("There is no broker here: AMQP_URL is not set.", file=sys.stderr)
-            print("Without one, the command `rebuild` makes the catalogue.", file=sys.stderr)
-            return 1
-        exchange = os.environ.get("AMQP_EXCHANGE", "bucket-events")
-        queue = f"catalogue.{bucket}/{images}"
-        try:
-            pika.URLParameters(os.environ["AMQP_URL"])
-        except (ValueError, IndexError):  # it may hold a password: not shown
-            print(
-                "AMQP_URL is no address of a broker: amqp://USER:PASSWORD@HOST:PORT/",
-                file=sys.stderr,
-            )
-            return 1
-        consumer = Consumer(os.environ["AMQP_URL"], exchange, queue, storage)
-        if given.command == "follow":
-            consumer.run(given.idle)
-        elif given.command == "reconcile":
-            consumer.ask_to_reconcile()
-        else:
-            for letter in consumer.dead_letters():
-                print(f"{letter.get('key', 'a message')}: {letter['reason']}")
-    except StoreRefuses as error:
-        print(f"The store refuses: {error}", file=sys.stderr)
-        print(
-            "Mend it (new keys?) and start again; the messages wait in the queue.", file=sys.stderr
-        )
+        storage = Storage(client(), bucket, images, catalogue)
+        _do(given.command, storage, getattr(given, "idle", None))
+    except Stopped as stopped:
+        print(*stopped.args, sep="\n", file=sys.stderr)
         return 1
     except (BotoCoreError, ClientError, AMQPError, OSError) as error:
         code = type(error).__name__
@@ -121,6 +86,35 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _do(command: str, storage: Storage, idle: float | None) -> None:
+    url, exchange = os.environ.get("AMQP_URL"), os.environ.get("AMQP_EXCHANGE", "bucket-events")
+    if url is None and command != "rebuild":
+        raise Stopped(
+            "There is no broker here: AMQP_URL is not set.",
+            "Without one, the command `rebuild` makes the catalogue.",
+        )
+    try:
+        pika.URLParameters(url or "amqp://")
+    except (ValueError, IndexError):  # it may hold a password: not shown
+        said = "AMQP_URL is no address of a broker: amqp://USER:PASSWORD@HOST:PORT/"
+        raise Stopped(said) from None
+    consumer = Consumer(url or "", exchange, f"catalogue.{storage.place}", storage)
+    if command == "follow":
+        consumer.run(idle)
+    elif command == "reconcile":
+        consumer.ask_to_reconcile()
+    elif command == "rebuild":
+        report = consumer.rebuild() if url else storage.rebuild()
+        print(f"{len(report.catalogued)} catalogued, {len(report.refused)} refused")
+        for key, reason in report.refused.items():
+            print(f"  {key}: {reason}")
+        if not report.catalogued and not report.refused:
+            print(f"Nothing lies below {storage.place}: is it the right prefix?")
+    else:
+        for letter in consumer.dead_letters():
+            print(f"{letter.get('key', 'a message')}: {letter['reason']}")
 
 
 def _end(_number: int, _frame: FrameType | None) -> None:

@@ -63,7 +63,6 @@ def look(s3: Any, bucket: str, key: str, prefix: str) -> pystac.Item | None:
         raise Refused(f"its metadata {MEDIATYPE} is {given}, not 'COG'")
     item = _describe(header, item_id(key.removeprefix(prefix)), answer["LastModified"])
     item.properties["title"] = key.rpartition("/")[2].removesuffix(ENDING)
-    item.assets["image"].extra_fields["metadata"] = dict(sorted(metadata.items()))
     return item
 
 
@@ -73,10 +72,6 @@ def _describe(header: bytes, identifier: str, modified: datetime) -> pystac.Item
             valid, errors, _ = cog_validate(memory.name, quiet=True)
             with memory.open() as raster:
                 crs, bounds, tags = raster.crs, raster.bounds, raster.tags()
-                bands = [
-                    {"name": str(number), "data_type": raster.dtypes[number - 1]}
-                    for number in raster.indexes
-                ]
     except RasterioError:  # its text names a temporary file
         raise Refused(f"no GeoTIFF header in its first {HEADER_BYTES} bytes") from None
     if not valid:
@@ -85,20 +80,14 @@ def _describe(header: bytes, identifier: str, modified: datetime) -> pystac.Item
         raise Refused("its header names no coordinate reference system")
     west, south, east, north = transform_bounds(crs, "EPSG:4326", *bounds)
     ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    image = pystac.Asset("", media_type=pystac.MediaType.COG, roles=["data"])  # addressed later
     return pystac.Item(
         id=identifier,
         geometry={"type": "Polygon", "coordinates": [ring]},
         bbox=[west, south, east, north],
         datetime=_taken(tags) or modified,
         properties={"updated": f"{modified.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"},
-        assets={
-            "image": pystac.Asset(
-                href="",  # known when it is known where the catalogue is
-                media_type=pystac.MediaType.COG,
-                roles=["data"],
-                extra_fields={"bands": bands},
-            )
-        },
+        assets={"image": image},
     )
 
 

@@ -12,12 +12,27 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+import boto3
 import pystac
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from catalogue.images import Refused, item_id, look
 
 IN_FLIGHT = 16  # requests at once: each waits for the network, not for the processor
+
+
+def client() -> Any:
+    """A boto3 client for many small requests; address and keys are those of the environment."""
+    settings = Config(
+        connect_timeout=5,
+        read_timeout=30,
+        max_pool_connections=IN_FLIGHT,
+        # With the checksum that boto3 adds to each upload, MinIO closes the connection after it,
+        # and each file of a kilobyte costs a TLS handshake.
+        request_checksum_calculation="when_required",
+    )
+    return boto3.client("s3", config=settings)
 
 
 @dataclass(frozen=True)
@@ -58,6 +73,11 @@ class Storage:
     bucket: str
     images: str
     catalogue: str
+
+    @property
+    def place(self) -> str:
+        """Where the images are: bucket and prefix."""
+        return f"{self.bucket}/{self.images}"
 
     @property
     def collection_key(self) -> str:
@@ -164,38 +184,32 @@ class Storage:
                 "spatial": {"bbox": [[min(west), min(south), max(east), max(north)]]},
                 "temporal": {"interval": [[min(times), max(times)]]},
             },
-            "links": [
-                {"rel": "root", "href": "../catalog.json", "type": "application/json"},
-                {"rel": "parent", "href": "../catalog.json", "type": "application/json"},
-                *ordered,
-            ],
+            "links": [_to("root", "../catalog.json"), _to("parent", "../catalog.json"), *ordered],
         }
         root = {
             "type": "Catalog",
             "stac_version": pystac.get_stac_version(),
             "id": "catalogue",
             "description": "Written by a program that follows the bucket.",
-            "links": [
-                {"rel": "root", "href": "./catalog.json", "type": "application/json"},
-                {"rel": "child", "href": "./images/collection.json", "type": "application/json"},
-            ],
+            "links": [_to("root", "./catalog.json"), _to("child", "./images/collection.json")],
         }
-        self._put(self.collection_key, collection, "application/json")
-        self._put(f"{self.catalogue}catalog.json", root, "application/json")
+        self._put(self.collection_key, collection)
+        self._put(f"{self.catalogue}catalog.json", root)
 
     def _write_item(self, item: pystac.Item) -> None:
         content = item.to_dict(include_self_link=False, transform_hrefs=False)
         content["collection"] = "images"
-        content["links"] = [
-            {"rel": "root", "href": "../../catalog.json", "type": "application/json"},
-            {"rel": "parent", "href": "../collection.json", "type": "application/json"},
-            {"rel": "collection", "href": "../collection.json", "type": "application/json"},
-        ]
+        up = {"parent": "../collection.json", "collection": "../collection.json"}
+        content["links"] = [_to(rel, up.get(rel, "../../catalog.json")) for rel in ("root", *up)]
         self._put(self.item_key(item.id), content, "application/geo+json")
 
-    def _put(self, key: str, content: dict[str, Any], media_type: str) -> None:
+    def _put(self, key: str, content: dict[str, Any], kind: str = "application/json") -> None:
         body = json.dumps(content, indent=1, ensure_ascii=False).encode()
-        self.s3.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=media_type)
+        self.s3.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=kind)
 
     def _delete(self, key: str) -> None:
         self.s3.delete_object(Bucket=self.bucket, Key=key)
+
+
+def _to(rel: str, href: str) -> dict[str, str]:
+    return {"rel": rel, "href": href, "type": "application/json"}
