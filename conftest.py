@@ -33,7 +33,7 @@ LAB = pytest.StashKey[ExitStack]()
 def pytest_configure(config: pytest.Config) -> None:
     """Start the datalab, one for each worker of xdist.
 
-    On a common one, two chapters that open a prefix of the same bucket to everybody undo
+    On a common one, two units that open a prefix of the same bucket to everybody undo
     each other's change now and then: a program reads the bucket's policy, then writes it.
     """
     if config.option.collectonly:
@@ -71,7 +71,7 @@ def _trust_nobody_else(lab: Datalab) -> None:
     """Take what the machine trusts out of the list that the clients of this run read.
 
     They speak to the datalab alone, and many read the whole list at each connection: that
-    is a fifth of the time of some chapters. ``tests.laptop.outside`` is for a test that goes
+    is a fifth of the time of some units. ``tests.laptop.outside`` is for a test that goes
     out into the world.
     """
     certificates = lab.folder / "certs"

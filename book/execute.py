@@ -1,6 +1,6 @@
 """Run the notebooks of the book side by side and keep what they print: ``python -m book.execute``.
 
-Each goes to a datalab on which no other runs at the same time, since two chapters that open
+Each goes to a datalab on which no other runs at the same time, since two units that open
 a prefix of the same bucket undo each other's change. The outputs go into the cache from
 which Jupyter Book's build takes them, so a notebook whose code did not change is not run
 again, and after a failure only what is missing runs.

@@ -113,15 +113,13 @@ def become(user: int, work: Path) -> None:
 
 
 def readme(opened: str, notebooks: dict[str, Any]) -> str:
-    """A page that leads to all notebooks, that of the launch link first, then the units."""
+    """A page that leads to all notebooks, that of the launch link first."""
     titles = {}
     for name, notebook in notebooks.items():
         first = "".join(notebook["cells"][0]["source"])
         titles[name] = first.partition("\n")[0].lstrip("# ")
     links = {name: f"[{title}]({name}.ipynb)" for name, title in titles.items()}
-    # units have two digits, the longer chapters begin with 0
-    order = sorted(links, key=lambda name: (name.startswith("0"), name))
-    lines = "\n".join(f"- {links[name]}" for name in order)
+    lines = "\n".join(f"- {links[name]}" for name in sorted(links))
     return f"# Start here\n\nOpen your notebook: **{links[opened]}**\n\nAll of them:\n\n{lines}\n"
 
 

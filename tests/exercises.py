@@ -231,7 +231,7 @@ def _row(exercise: Exercise) -> str:
 def main() -> int:
     """Command line, as the docstring of the module says."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("notebook", nargs="?", help="its name, such as 04_project_data")
+    parser.add_argument("notebook", nargs="?", help="its name, such as 13_parquet")
     parser.add_argument("edited", nargs="?", type=Path, help="a text to take back")
     parser.add_argument("--no-mutants", action="store_true", help="print without trying mutants")
     given = parser.parse_args()

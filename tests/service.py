@@ -16,13 +16,17 @@ from datalab.servers.rights import COLLEAGUE, OWN_BUCKETS, STUDENT
 from datalab.state import SERVICE
 
 
-def service(notebook: Path, of_databases: tuple[str, ...] = ("01", "21", "22")) -> dict[str, str]:
+#: Units that use the database of a service, if it has one.
+OF_DATABASES = ("21", "22")
+
+
+def service(notebook: Path) -> dict[str, str]:
     """The environment in which a student of the platform opens a notebook.
 
     With the variables of a PostgreSQL service where the notebook is about databases.
     """
     lab = Datalab(Path(os.environ["TEST_DATALAB"]))
-    return merge(lab.environment(SERVICE, notebook.stem.startswith(of_databases)), os.environ)
+    return merge(lab.environment(SERVICE, notebook.stem.startswith(OF_DATABASES)), os.environ)
 
 
 def printed(notebook: nbformat.NotebookNode) -> dict[str, str]:

@@ -127,7 +127,7 @@ def test_the_line_of_a_bad_edit_is_that_of_the_text(notebook: Path) -> None:
 def test_the_command_line_prints_and_refuses_in_a_sentence() -> None:
     words = [sys.executable, "-m", "tests.exercises", "--no-mutants"]
     printed = subprocess.run(
-        [*words, "04_project_data"], cwd=ROOT, capture_output=True, text=True, check=True
+        [*words, "13_parquet"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert printed.stdout.startswith("==== exercise-1-task · task\n### Exercise 4.1")
     refused = subprocess.run([*words, "04_none"], cwd=ROOT, capture_output=True, text=True)

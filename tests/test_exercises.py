@@ -264,7 +264,7 @@ def run(notebook: dict, environment: dict[str, str], folder: Path) -> dict[str, 
     ],
 )
 def test_every_exercise_is_proven_and_a_student_may_skip_it(path: Path, tmp_path: Path) -> None:
-    """In a service of the SSP Cloud that was started for this chapter, its folder included."""
+    """In a service of the SSP Cloud that was started for this unit, its folder included."""
     write_all(ROOT / "notebooks", tmp_path)
     source = json.loads(path.read_text(encoding="utf-8"))
     elsewhere = NOT_IN_A_SERVICE.get(path.stem, ())

@@ -316,9 +316,7 @@ def test_vscode_is_told_to_open_the_chapter(service: Service) -> None:
     assert settings["task.allowAutomaticTasks"] == "on"
     assert settings["workbench.startupEditor"] == "readme"
     readme = (service.work / "README.md").read_text(encoding="utf-8")
-    units_first = [name for name in CHAPTERS if name[0] != "0"]
-    listed = units_first + [name for name in CHAPTERS if name[0] == "0"]
-    assert re.findall(r"\((\S+)\)", readme)[1:] == [f"{name}.ipynb" for name in listed]
+    assert re.findall(r"\((\S+)\)", readme)[1:] == [f"{name}.ipynb" for name in CHAPTERS]
     assert f"**[Text files: what a file keeps of a table]({CHAPTER}.ipynb)**" in readme
     found = json.loads(service.tasks.read_text())
     # https://code.visualstudio.com/docs/reference/tasks-appendix

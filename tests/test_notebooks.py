@@ -17,8 +17,6 @@ from IPython.core.inputtransformer2 import TransformerManager
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted(ROOT.glob("notebooks/*.ipynb"))
-#: Numbered with one digit (`03`). Units of the second edition have two: part and unit.
-CHAPTERS = [path for path in NOTEBOOKS if path.stem.startswith("0")]
 NUMBERED = re.compile(r"^## \d+\. ", re.MULTILINE)
 #: CommonMark with tables; of HTML these only, which every viewer of notebooks shows.
 ALLOWED_HTML = {"details", "summary", "br", "sub", "sup"}
@@ -95,21 +93,6 @@ def test_begins_and_ends_as_the_house_style_says(notebook: nbformat.NotebookNode
     assert headings[len(numbers) :] == ["## Key points", "## Go further", "## Next"]
 
 
-@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
-def test_one_idea_a_cell(path: Path) -> None:
-    notebook = nbformat.read(path, as_version=4)
-    lengths = [
-        sum(bool(line.strip()) for line in cell.source.splitlines())
-        for cell in code_cells(notebook)
-        if not {"solution", "check"} & set(cell.metadata.get("tags", []))
-    ]
-    assert statistics.median(lengths) <= 3
-    assert statistics.quantiles(lengths, n=10)[-1] <= 10
-    assert (
-        max(len(line) for cell in code_cells(notebook) for line in cell.source.splitlines()) <= 102
-    )
-
-
 def test_prose_renders_in_every_viewer(notebook: nbformat.NotebookNode) -> None:
     text = prose(notebook)
     assert set(re.findall(r"</?([a-zA-Z]+)[^>]*>", text)) <= ALLOWED_HTML
@@ -146,14 +129,13 @@ def test_shell_cells_fail_when_their_command_fails(notebook: nbformat.NotebookNo
 
 def test_exercises_have_the_three_cell_form(path: Path, notebook: nbformat.NotebookNode) -> None:
     exercises = tagged(notebook, "exercise")
-    fewest, most = (4, 6) if path in CHAPTERS else (2, 3)
-    assert fewest <= len(exercises) <= most
+    assert 2 <= len(exercises) <= 3
     assert tagged(notebook, "solution") == [position + 1 for position in exercises]
     assert tagged(notebook, "check") == [position + 2 for position in exercises]
-    chapter = int(path.stem[:2])
+    unit = int(path.stem[:2])
     for number, position in enumerate(exercises, start=1):
         task, solution, check = notebook.cells[position : position + 3]
-        assert task.source.startswith(f"### Exercise {chapter}.{number}: ")
+        assert task.source.startswith(f"### Exercise {unit}.{number}: ")
         assert 1 <= task.source.count("<details><summary>Hint") <= 2
         assert solution.metadata.course.stub and solution.metadata.course.wrong_answers
         assert check.source.splitlines()[-1].strip().startswith("print(")
@@ -170,11 +152,11 @@ def test_checks_and_setups_keep_their_names_to_themselves(
     path: Path, notebook: nbformat.NotebookNode
 ) -> None:
     """So that no cell breaks when one of them runs late, twice, or after a wrong answer."""
-    chapter = int(path.stem[:2])
+    unit = int(path.stem[:2])
     for number, position in enumerate(tagged(notebook, "check"), start=1):
         importing, check = ast.parse(notebook.cells[position].source).body
         assert isinstance(importing, ast.ImportFrom) and importing.module == "course.checks"
-        assert isinstance(check, ast.FunctionDef) and check.name == f"exercise_{chapter}_{number}"
+        assert isinstance(check, ast.FunctionDef) and check.name == f"exercise_{unit}_{number}"
         assert [ast.unparse(one) for one in check.decorator_list] == ["check"]
     for position in tagged(notebook, "setup"):
         _, task, _, check = notebook.cells[position : position + 4]

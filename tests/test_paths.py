@@ -13,7 +13,7 @@ from tests.test_units import minutes
 ROOT = Path(__file__).resolve().parent.parent
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
 ENTRIES = [entry for part in TOC["parts"] for entry in part["chapters"]]
-#: The units and chapters in the order of the book, with their titles in the sidebar.
+#: The units in the order of the book, with their titles in the sidebar.
 SIDEBAR = {
     Path(entry["file"]).name: entry["title"]
     for entry in ENTRIES
@@ -25,7 +25,7 @@ LINK = r"\[[^]]*\]\(\.\./notebooks/(\w+)\.ipynb\)"
 
 
 def number(name: str) -> str:
-    """The number by which a text calls a notebook: 14 for a unit, 4 for a chapter."""
+    """The number by which a text calls a notebook: such as 14."""
     return str(int(name.partition("_")[0]))
 
 
@@ -71,7 +71,7 @@ def test_the_sidebar_begins_with_the_number_that_texts_use(name: str) -> None:
 
 
 def test_the_start_page_lists_every_notebook_with_its_minutes() -> None:
-    listed = rows(START, "All units and chapters")
+    listed = rows(START, "All units")
     assert [linked(row[1]) for row in listed] == [[name] for name in SIDEBAR]
     assert [row[0] for row in listed] == [number(name) for name in SIDEBAR]
     assert [int(row[2]) for row in listed] == [stated(name) for name in SIDEBAR]

@@ -120,7 +120,7 @@ def test_the_page_on_testing_shows_the_table_of_the_code() -> None:
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The work folder of one service, in which chapter follows chapter."""
+    """The work folder of one service, in which unit follows unit."""
     folder = tmp_path_factory.mktemp("work")
     write_all(ROOT / "notebooks", folder, solutions=True)
     return folder
@@ -151,7 +151,7 @@ def test_a_notebook_runs_in_a_service_and_leaves_nothing(path: Path, work: Path)
         resources={"metadata": {"path": str(work)}},
     )
     with services.nothing_left_behind():
-        client.execute(env=services.service(path, of_databases=("01", "09")))
+        client.execute(env=services.service(path))
     for cell in notebook.cells:
         if "raises-exception" in cell.metadata.get("tags", []):
             raised = any(output.output_type == "error" for output in cell.outputs)

@@ -90,7 +90,7 @@ def find() -> Path:
     raise DatalabError(
         "RabbitMQ is not on this machine: there is no `rabbitmq-server` on PATH.",
         "Install it (Debian and Ubuntu: sudo apt-get install rabbitmq-server; macOS: brew "
-        "install rabbitmq), or do without: all of the course but a part of chapter 8 does.",
+        "install rabbitmq), or do without: all of the course but a part of unit 47 does.",
     )
 
 

@@ -90,7 +90,7 @@ class Pages:
             if "/launcher/" in (url := link.get("refuri", "")):
                 link["refuri"] = url.replace("&amp;", "&")
         if page in self.entries:
-            # The chapter starts with its title; a page without one starts with the badges.
+            # The unit starts with its title; a page without one starts with the badges.
             section = next(iter(doctree.findall(nodes.section)), doctree)
             title = section.first_child_matching_class(nodes.title)
             at = 0 if title is None else title + 1
