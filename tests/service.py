@@ -15,7 +15,6 @@ from datalab.lab import Datalab
 from datalab.servers.rights import COLLEAGUE, OWN_BUCKETS, STUDENT
 from datalab.state import SERVICE
 
-
 #: Units that use the database of a service, if it has one.
 OF_DATABASES = ("21", "22")
 

@@ -6,7 +6,6 @@ That they run is tested by the notebooks themselves, collected by nbmake (see co
 import ast
 import json
 import re
-import statistics
 import subprocess
 import sys
 from pathlib import Path
