@@ -151,7 +151,7 @@ def test_a_notebook_runs_in_a_service_and_leaves_nothing(path: Path, work: Path)
         resources={"metadata": {"path": str(work)}},
     )
     with services.nothing_left_behind():
-        client.execute(env=services.service(path, of_databases=("01", "09")))
+        client.execute(env=services.service(path, of_databases=("01", "09", "21", "22")))
     for cell in notebook.cells:
         if "raises-exception" in cell.metadata.get("tags", []):
             raised = any(output.output_type == "error" for output in cell.outputs)
