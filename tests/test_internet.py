@@ -2,27 +2,27 @@
 
 import base64
 import http.client
+import importlib
 import io
 import json
 import os
-import re
 import shutil
 import ssl
 import subprocess
 import sys
 import threading
+import tomllib
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
 
 import geopandas
-import nbformat
 import pytest
 import requests
+import s3fs
 import trustme
 from shapely import Point
 
@@ -319,7 +319,7 @@ def test_a_429_says_when_to_come_again(start: Start) -> None:
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "1")
 
 
-def test_the_loader_of_the_notebook_gets_through_much_worse(
+def test_the_program_of_the_notebooks_gets_through_much_worse(
     start: Start,
     archive: bytes,
     tmp_path: Path,
@@ -334,46 +334,48 @@ def test_the_loader_of_the_notebook_gets_through_much_worse(
             both = Path(os.environ[name]).read_text() + Path(site.bundle).read_text()
             (tmp_path / "both.pem").write_text(both)
             monkeypatch.setenv(name, str(tmp_path / "both.pem"))
-    notebook = nbformat.read(PROJECT / "notebooks" / "04_project_data.ipynb", 4)
-    sources = {cell.id: cell.source for cell in notebook.cells}
-    wanted = ["setup", "first-ask", "configuration", "retry-which", "retry-pause", "retry-say"]
-    wanted += ["retry-together", "fetch", "load-pages", "shapes-address", "shapes-download"]
-    # as they stand, but shorter: one town, small pages, and less patience with silence
-    shorter = {"07186,2A004,48095": "48095", "500": "250", "timeout=5": "timeout=0.5"}
-    monkeypatch.syspath_prepend(PROJECT / "notebooks")  # the modules that lie beside it
-    variables: dict[str, Any] = {}
-    exec("import json, s3fs\nfs = s3fs.S3FileSystem(use_listings_cache=False)", variables)
-    for name in wanted:
-        # definitions only: what the cells go on to ask for is not wanted here
-        source = re.sub(r"(?m)^(answer|session\.get).*", "", sources[name])
-        for long, short in shorter.items():
-            source = source.replace(long, short)
-        exec(source, variables)
-    folder = f"{os.environ['MY_BUCKET']}/tests-of-the-internet/raw"
-    fs = variables["fs"]
+    program = PROJECT / "notebooks" / "project"
+    monkeypatch.syspath_prepend(program)
+    fetch, stores = importlib.import_module("fetch"), importlib.import_module("store")
+    failure = importlib.import_module("failure")
+    # as it stands, but shorter: one town, small pages, and less patience with silence
+    config = tomllib.loads((program / "config.toml").read_text(encoding="utf-8"))["raw"]
+    config |= {"page_rows": 250, "timeout": 2}
+    config["filter"]["code_insee_ban_in"] = "48095"
+    store = stores.Store("tests-of-the-internet")
+    fs = s3fs.S3FileSystem(use_listings_cache=False)
 
-    def written() -> dict[str, object]:
-        return {path: fs.modified(path) for path in fs.glob(f"{folder}/page-*.json")}
+    def written(snapshot: str) -> dict[str, object]:
+        paths = fs.find(f"{store.root}/raw/dpe/{snapshot}")
+        return {path: fs.modified(path) for path in paths if "/page-" in path}
 
     try:
-        variables["load"](folder, most=2)
-        before = written()
-        variables["load"](folder)
-        stored = written()
-        pages = [json.loads(content) for content in fs.cat(list(stored)).values()]
-        assert sum(len(page["results"]) for page in pages) == pages[0]["total"]
-        assert len(before) == 2 and before.items() <= stored.items(), "a page came twice"
-        variables["download"](OUTLINES, tmp_path / "outlines.zip")
-        assert (tmp_path / "outlines.zip").read_bytes() == archive
-        assert "ChunkedEncodingError: attempt 2 follows" in capsys.readouterr().err.splitlines()[-1]
-        variables["download"](OUTLINES, tmp_path / "again.zip")  # meets the same again
-        assert "ChunkedEncodingError: attempt 2 follows" in capsys.readouterr().err.splitlines()[-1]
-        (tmp_path / "whole.zip.part").write_bytes(archive)  # killed just before the new name
-        variables["download"](OUTLINES, tmp_path / "whole.zip")
-        assert (tmp_path / "whole.zip").read_bytes() == archive
-        assert not list(tmp_path.glob("*.part"))
+        impatient = {**config, "snapshot": "1", "attempts": 1}
+        interrupted = 0
+        while interrupted < 20:  # each run meets the fault of the next page, if not a slow machine
+            before = written("1")
+            try:
+                fetch.fetch(store, impatient)
+                break
+            except failure.ProjectError as error:
+                assert "Run this again" in str(error)
+                interrupted += 1
+            assert before.items() <= written("1").items(), "a page came twice"
+        assert 4 <= interrupted < 20
+        assert len(written("1")) == 4
+
+        capsys.readouterr()
+        manifest = fetch.fetch(store, {**config, "snapshot": "2"})
+        assert capsys.readouterr().out.count("attempt 2 follows") >= 4
+        about = json.loads(store.read(manifest))
+        pages = [json.loads(store.read(key)) for key in about["pages"]]
+        assert sum(len(page["results"]) for page in pages) == pages[0]["total"] == about["rows"]
+
+        with requests.Session() as session:
+            assert fetch.get(session, OUTLINES, {**config, "timeout": 20}) == archive
+        assert "ChunkedEncodingError: attempt 2 follows" in capsys.readouterr().out
     finally:
-        fs.rm(folder, recursive=True)
+        fs.rm(store.root, recursive=True)
 
 
 # -- the proxy -----------------------------------------------------------------------------

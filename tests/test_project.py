@@ -3,6 +3,7 @@
 Each test works on a copy of the folder, under a prefix of its own.
 """
 
+import ast
 import json
 import os
 import shutil
@@ -56,7 +57,7 @@ class Copy:
 
     def run(self, **changes: str | None) -> tuple[int, str, str]:
         process = self.start(**changes)
-        said, errors = process.communicate(timeout=120)
+        said, errors = process.communicate(timeout=300)
         assert "Traceback" not in errors, errors
         return process.returncode, said, errors
 
@@ -139,7 +140,7 @@ def test_what_is_above_raw_can_be_deleted_and_comes_back_the_same(done: Copy) ->
 @pytest.mark.parametrize("pages", [1, 4])
 def test_killed_in_the_middle_it_goes_on(project: Copy, whole: Copy, pages: int) -> None:
     process = project.start()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while len(project.pages()) < pages:
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
@@ -156,19 +157,41 @@ def test_killed_in_the_middle_it_goes_on(project: Copy, whole: Copy, pages: int)
         assert whole.read(key) == project.read(key), key
 
 
-def test_a_change_of_a_step_does_that_step_and_the_next_again(done: Copy) -> None:
+def told() -> dict[str, list[str]]:
+    """Which steps run again after which change, as the solution of exercise 32.2 says."""
+    notebook = json.loads((SOURCE.parent / "32_reproducible_project.ipynb").read_text("utf-8"))
+    cell = next(cell for cell in notebook["cells"] if cell["id"] == "exercise-2-solution")
+    return dict(ast.literal_eval("".join(cell["source"]).partition("=")[2].strip()))
+
+
+@pytest.mark.parametrize("change", told())
+def test_after_a_change_the_steps_run_again_that_the_notebook_tells(
+    done: Copy, change: str
+) -> None:
     before = done.objects()
-    done.change("result.py", "round(1)", "round(2)")
-    said = done.succeeds()
-    assert said.count("up to date") == 1 and "final/labels.csv: 3 communes" in said
-    done.change("config.toml", "largest_surface = 1000", "largest_surface = 100")
-    said = done.succeeds()
-    assert "up to date" not in said
+    match change:
+        case "town":
+            done.change("config.toml", "07186,2A004,48095", "07186,2A004,48095,09122")
+            done.change("config.toml", "2026-11-01", "2026-12-01")
+        case "limit":
+            done.change("config.toml", "largest_surface = 1000", "largest_surface = 100")
+        case "digits":
+            done.change("result.py", "round(1)", "round(2)")
+        case "comment":
+            done.change("clean.py", "# an unknown", "# one more line\n    # an unknown")
+        case "lost":
+            done.fs.rm(f"{done.root}/interim/certificates.parquet")
+        case "patience":
+            done.change("config.toml", "timeout = 1", "timeout = 10")
+    said = done.succeeds().splitlines()
+    rested = {line.split()[0] for line in said if line.endswith(("up to date", "complete already"))}
+    ran = {"raw", "interim", "final"} - rested
+    assert ran == set(told()[change])
     after = done.objects()
-    assert {key for key in before if before[key] != after[key]} == {
-        "interim/certificates.parquet",
-        FINAL,
-    }
+    written = {key.partition("/")[0] for key in after if before.get(key) != after[key]}
+    assert written == ran
+    frozen = {key: stamp for key, stamp in before.items() if key.startswith("raw/")}
+    assert frozen.items() <= after.items()
 
 
 def test_raw_data_are_never_mixed_or_overwritten(done: Copy) -> None:
