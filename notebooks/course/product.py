@@ -610,10 +610,15 @@ def _dictionary(product: _Product) -> str:
                 f"The type of `{name}` in the dictionary is {said!r}.",
                 f"Say one of {', '.join(KINDS)}.",
             )
+            step = "Convert the column before you write it, or correct the dictionary."
+            if said == "integer" and pa.types.is_floating(kind):
+                step = 'In pandas, `astype("Int64")` keeps integers also where some are missing.'
+            if said == "date" and pa.types.is_timestamp(kind):
+                step = "In pandas, `.dt.date` makes days of times."
             _must(
                 KINDS[str(said)](kind),
                 f"The dictionary says that `{name}` is {said}; in {path} it is {kind}.",
-                "Convert the column before you write it, or correct the dictionary.",
+                step,
             )
             _must(
                 len(str(field.get("description") or "").split()) > 1,
@@ -977,6 +982,8 @@ def _code(product: _Product) -> str:
     )
     if "archive" in about:
         path = str(about["archive"])
+        if not product.is_released:  # it lies where the rest of the version lies by now
+            path = f"{DRAFT}/{path.partition('/')[2]}"
         content = product.read(path, "Put the archive of the code into the product.")
         _must(
             _is_text(about.get("sha256")) and _digest(content) == str(about["sha256"]).lower(),
