@@ -8,8 +8,6 @@ import nbformat
 import pytest
 import yaml
 
-from tests.test_units import minutes
-
 ROOT = Path(__file__).resolve().parent.parent
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
 ENTRIES = [entry for part in TOC["parts"] for entry in part["chapters"]]
@@ -57,12 +55,6 @@ def rows(text: str, title: str) -> list[list[str]]:
     found = [line for i, line in enumerate(lines) if i not in heads]
     assert found, f"no table below {title}"
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in found]
-
-
-@pytest.mark.parametrize("name", SIDEBAR)
-def test_the_minutes_that_a_notebook_states_are_those_that_it_takes(name: str) -> None:
-    needed = minutes(nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4))
-    assert abs(stated(name) - needed) <= 0.15 * needed, f"it takes {needed:.0f} minutes"
 
 
 @pytest.mark.parametrize("name", SIDEBAR)
