@@ -290,7 +290,7 @@ def wait_until(happened: Any, what: str, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < deadline, f"still not so: {what}"
-        time.sleep(0.1)
+        time.sleep(0.3)  # some of what is asked costs a connection
 
 
 @contextmanager
@@ -308,6 +308,7 @@ def a_lab_to_break() -> Iterator[tuple[Datalab, Follower]]:
             config=Config(
                 connect_timeout=2,
                 read_timeout=20,
+                max_pool_connections=2 * IN_FLIGHT,
                 retries={"total_max_attempts": 1},
                 request_checksum_calculation="when_required",  # else a handshake an upload
             ),
