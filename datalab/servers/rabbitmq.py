@@ -230,7 +230,9 @@ class RabbitMQ(Server):
         """MinIO's variables that make this broker a target of bucket notifications.
 
         An event is on disk before the request that caused it is answered, and stays there
-        until the broker has confirmed that it is on the broker's disk.
+        until the broker has confirmed that it is on the broker's disk. Of what is written in
+        the moment after its start, before it has read the rules of its buckets, MinIO sends
+        no event.
         """
         values = {
             "ENABLE": "on",
