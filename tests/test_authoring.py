@@ -129,7 +129,7 @@ def test_the_command_line_prints_and_refuses_in_a_sentence() -> None:
     printed = subprocess.run(
         [*words, "13_parquet"], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert printed.stdout.startswith("==== exercise-1-task · task\n### Exercise 4.1")
-    refused = subprocess.run([*words, "04_none"], cwd=ROOT, capture_output=True, text=True)
+    assert printed.stdout.startswith("==== exercise-1 · task\n### Exercise 13.1")
+    refused = subprocess.run([*words, "10_none"], cwd=ROOT, capture_output=True, text=True)
     assert refused.returncode == 1
-    assert "there is no notebook 04_none" in refused.stderr and "Traceback" not in refused.stderr
+    assert "there is no notebook 10_none" in refused.stderr and "Traceback" not in refused.stderr

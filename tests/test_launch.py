@@ -457,7 +457,7 @@ def test_the_badges_of_the_start_page_open_the_first_unit_of_each_path(
     page = (course[0] / "book" / "index.html").read_text(encoding="utf-8")
     launched = [Launcher.open(link.url) for link in badges_in(page) if "/launcher/" in link.url]
     first = [linked(row[0])[0] for row in rendered(badges.TABLES[1])]
-    assert len(first) == 5
+    assert len(first) == 6
     assert launched == [meant(chapter, chart) for chapter in first for chart in SCRIPTS]
 
 
