@@ -206,7 +206,7 @@ class _Place:
             _must(
                 size["ContentLength"] <= LARGEST,
                 f"{path} is larger than {LARGEST // 10**6} MB, so it is not read.",
-                "Cut the product into several files, or leave out what nobody asked for.",
+                "Write the table as several files, or leave out columns that nobody needs.",
             )
         return bytes(_request(fs, "cat_file", f"{self.bucket}/{key}"))
 
@@ -298,13 +298,14 @@ class _Product:
     @cached_property
     def package(self) -> dict[str, Any]:
         return self.json(
-            f"{self.folder}/{PACKAGE}", "Write it beside the data: it is the dictionary."
+            f"{self.folder}/{PACKAGE}", "Write it there, with the dictionary of the columns."
         )
 
     @cached_property
     def provenance(self) -> dict[str, Any]:
         return self.json(
-            f"{self.folder}/{PROVENANCE}", "Write it when you fetch: nobody remembers it later."
+            f"{self.folder}/{PROVENANCE}",
+            'Write it there when you fetch, with "fetched", "address" and "raw" (exercise 61.1).',
         )
 
     @property
@@ -333,7 +334,7 @@ class _Product:
             size = f"{len(content)} bytes" if content else "empty"
             raise _ToDo(
                 f"{name} is no Parquet file that can be read ({size}).",
-                "Write it with `to_parquet`, and in one piece.",
+                "Write it again with `to_parquet`, and upload all of it.",
             ) from None
 
     def read(self, path: str, next_step: str) -> bytes:
@@ -358,7 +359,10 @@ class _Product:
         except (UnicodeDecodeError, RecursionError):
             raise _ToDo(f"{path} is no JSON.", "Write it with `json.dumps`, as UTF-8.") from None
         if not isinstance(found, dict):
-            raise _ToDo(f"{path} is JSON, but no object in braces.", "Look at the form above.")
+            raise _ToDo(
+                f"{path} is JSON, but no object in braces.",
+                "Write a dictionary of Python with `json.dumps`, with the entries of the unit.",
+            )
         return found
 
 
@@ -404,13 +408,13 @@ def _raw(product: _Product) -> str:
     fetched = _moment(about.get("fetched"))
     _must(
         fetched,
-        f"{name} does not say when the data were fetched.",
+        f"{name} does not say when the data were fetched, in ISO 8601 with a zone.",
         'Add "fetched", with date, time and zone: datetime.now(UTC).isoformat().',
     )
     assert fetched
     _must(
         fetched <= datetime.now(UTC),
-        f"By {name} the data were fetched in the future.",
+        f"According to {name} the data were fetched in the future.",
         "Write the time of the download itself, with the right zone.",
     )
     _must(
@@ -431,12 +435,17 @@ def _raw(product: _Product) -> str:
             f"An entry of `raw` in {name} lacks its path or its sha256.",
             "Give both; the path counts from the top of the product.",
         )
-        content = product.read(str(path), "Keep the answer of the API, unchanged, in the product.")
+        content = product.read(
+            str(path),
+            "Store the answer of the API there, unchanged; the path counts from the top of the "
+            "product.",
+        )
         _must(content, f"{path} is empty.", "Store the body of the answer, as bytes.")
         _must(
             _digest(content) == str(digest).lower(),
             f"{path} is not the file that was fetched: its checksum differs from {name}.",
-            "A raw copy never changes. Restore it; a new download gets a new folder.",
+            "Restore it, or compute the checksum from the bytes as they came; a new download gets "
+            "a new folder.",
         )
     number = "1 file" if len(copies) == 1 else f"{len(copies)} files"
     return f"{number}, fetched on {fetched.date()}, as it came."
@@ -453,7 +462,7 @@ def _data(product: _Product) -> str:
         _must(
             table.num_rows and table.num_columns,
             f"{path} is a Parquet file without any {'row' if table.num_columns else 'column'}.",
-            "Look at the filter that makes it, and at the raw copy.",
+            "Look for the mistake in the filter that makes it, and in the raw copy.",
         )
     shapes = [f"{path} ({t.num_rows} rows, {t.num_columns} columns)" for path, t in _all(product)]
     return f"{', '.join(shapes)}."
@@ -468,11 +477,12 @@ def _all(product: _Product) -> list[tuple[str, pa.Table]]:
 
 def _package(product: _Product) -> str:
     name = f"{product.folder}/{PACKAGE}"
-    for key in ("name", "title"):
+    examples = {"name": "energy-of-three-towns", "title": "Energy labels of three towns"}
+    for key, example in examples.items():
         _must(
             _is_text(product.package.get(key)),
             f"{name} has no {key}.",
-            f'Add "{key}": a few words that say what it is.',
+            f'Add "{key}" to say what it is, such as "{example}".',
         )
     _must(
         _is_version(product.package.get("version")),
@@ -489,7 +499,7 @@ def _package(product: _Product) -> str:
         _must(
             parts[0] and ".." not in parts and not _is_web(one["path"]),
             f"The path {one['path']} in {name} leads out of the version.",
-            "A path counts from the folder in which the package lies.",
+            f"Write the path that counts from the folder of {PACKAGE}, such as data/x.parquet.",
         )
         _must(
             re.fullmatch(r"sha256:[0-9a-fA-F]{64}", str(one.get("hash"))),
@@ -508,7 +518,7 @@ def _unchanged(product: _Product) -> str:
     for one in versions:
         path, digest = str(one.get("path", "")).strip("/"), one.get("sha256")
         name = f"{path}/{PACKAGE}"
-        content = product.read(name, "A version that was released stays: restore it.")
+        content = product.read(name, "Restore it, because a released version stays as it was.")
         if digest and _digest(content) != str(digest).lower():
             changed.append(name)
         elif path != product.folder:
@@ -523,8 +533,8 @@ def _unchanged(product: _Product) -> str:
         _must(
             not changed,
             f"{_listed(changed)} changed after the release: the checksum differs.",
-            "A released version is never written again. Restore it, and release what is "
-            "new as a version of its own, in a folder of its own.",
+            "Restore what was released, and release what is new as a version of its own, in a "
+            "folder of its own.",
         )
     _must(
         not changed,
@@ -601,7 +611,7 @@ def _dictionary(product: _Product) -> str:
         _must(
             not gone,
             f"The dictionary describes columns that {path} does not have: {_listed(gone)}.",
-            "Names count letter by letter, capitals too.",
+            "Write the names as they stand in the file, with its capitals, or drop these fields.",
         )
         for name, field in fields.items():
             said, kind = field.get("type"), _plain(table.schema.field(name).type)
@@ -612,9 +622,9 @@ def _dictionary(product: _Product) -> str:
             )
             step = "Convert the column before you write it, or correct the dictionary."
             if said == "integer" and pa.types.is_floating(kind):
-                step = 'In pandas, `astype("Int64")` keeps integers also where some are missing.'
+                step = 'Convert it with `astype("Int64")`, which allows missing values.'
             if said == "date" and pa.types.is_timestamp(kind):
-                step = "In pandas, `.dt.date` makes days of times."
+                step = "Convert it with `.dt.date`, which makes days of times."
             _must(
                 KINDS[str(said)](kind),
                 f"The dictionary says that `{name}` is {said}; in {path} it is {kind}.",
@@ -653,7 +663,7 @@ def _values(product: _Product) -> str:
         _must(
             not twice,
             f"In {path} {twice} rows repeat the key ({_listed(names)}) of another row.",
-            "Was a page of the API stored twice? Drop what is doubled, or choose a longer key.",
+            "Drop rows that were stored twice, or choose a key of more columns.",
         )
         fields = _fields(product, path)
         for field in fields:
@@ -679,7 +689,7 @@ def _broken(column: pa.ChunkedArray, field: dict[str, Any]) -> Iterator[str]:
     _must(
         not strange,
         f"`{name}` has a constraint that Table Schema does not have: {_listed(sorted(strange))}.",
-        f"There are {', '.join(sorted(CONSTRAINTS))}.",
+        f"Use only {', '.join(sorted(CONSTRAINTS))}.",
     )
     values = column.cast(_plain(column.type)).to_pandas()
     there = values.dropna()
@@ -703,7 +713,8 @@ def _broken(column: pa.ChunkedArray, field: dict[str, Any]) -> Iterator[str]:
         except (TypeError, ValueError, re.error):
             raise _ToDo(
                 f"The {kind} of `{name}` does not fit its type: {promised[kind]!r}.",
-                "A date is written as a text such as 2026-11-21; a pattern fits texts only.",
+                "Write a date as 2026-11-21, a time with a zone if the column has one, and a "
+                "length for texts only.",
             ) from None
         if len(bad):
             shown = _listed([repr(one) for one in bad.head(3).tolist()])
@@ -741,7 +752,7 @@ def _licence(product: _Product) -> str:
     _must(
         sources,
         f"{name} names no source.",
-        'Add "sources": [{"title": "…", "path": "https://…"}]: whose data are they?',
+        'Add "sources": [{"title": "…", "path": "https://…"}], to say whose data they are.',
     )
     for one in sources:
         _must(
@@ -754,7 +765,9 @@ def _licence(product: _Product) -> str:
 
 def _readme(product: _Product) -> str:
     name = f"{product.folder}/{README}"
-    content = product.read(name, "Write it for somebody who has never heard of you.")
+    content = product.read(
+        name, "Write there what the table is, what a row is, what to look out for, and whom to ask."
+    )
     try:
         words = len(content.decode().split())
     except UnicodeDecodeError:
@@ -762,7 +775,7 @@ def _readme(product: _Product) -> str:
     _must(
         words >= 50,
         f"{name} has {words} words.",
-        "Say in 50 words and more what it is, what a row is, what to look out for, whom to ask.",
+        "Say in 50 words or more what it is, what a row is, what to look out for, whom to ask.",
     )
     return f"{words} words for people."
 
@@ -934,7 +947,9 @@ def _described(document: dict[str, Any], version: str) -> list[str]:
 
 def _catalogue(product: _Product) -> str:
     name = f"{product.folder}/{CATALOGUE}"
-    document = product.json(name, "Describe the product with DCAT, so that portals find it.")
+    document = product.json(
+        name, 'Write it as JSON-LD that describes a "dcat:Dataset" (exercise 61.2).'
+    )
     try:
         addresses = _described(document, str(product.package.get("version")))
     except _ToDo as problem:
@@ -944,24 +959,26 @@ def _catalogue(product: _Product) -> str:
     files = product.resources
     if not product.is_released or product.place.private:
         return f"{said}; its addresses are tried when all is released and public."
-    known = {_digest(product.read(f"{product.folder}/{one['path']}", "")) for one in files}
+    step = "Make the address from that of the store, the bucket, and the key of the file."
+    gone = f"Write it, or correct its path in {PACKAGE}."
+    known = {_digest(product.read(f"{product.folder}/{one['path']}", gone)) for one in files}
     for address in addresses:
         try:
             answer = requests.get(address, timeout=30)
         except requests.RequestException as error:
             raise _ToDo(
                 f"{name}: nobody answers at {address} ({type(error).__name__}).",
-                "The address is that of the store, the bucket, and the key of the file.",
+                step,
             ) from None
         _must(
             answer.ok,
             f"{name}: a stranger who opens {address} gets HTTP {answer.status_code}.",
-            "The address is that of the store, the bucket, and the key of the file.",
+            step,
         )
         _must(
             _digest(answer.content) in known,
             f"{name}: {address} leads to a file that is none of this version.",
-            "Make the address from the version, so that each describes its own file.",
+            "Make the address from the version, so that each version leads to its own files.",
         )
     return f"{said}, and its address gives the data."
 
@@ -982,9 +999,11 @@ def _code(product: _Product) -> str:
     )
     if "archive" in about:
         path = str(about["archive"])
-        if not product.is_released:  # it lies where the rest of the version lies by now
+        if "/" in path and not product.is_released:  # the version still lies in the draft
             path = f"{DRAFT}/{path.partition('/')[2]}"
-        content = product.read(path, "Put the archive of the code into the product.")
+        content = product.read(
+            path, 'Put the archive there, and write "archive" as "v1.0.0/code.zip", from the top.'
+        )
         _must(
             _is_text(about.get("sha256")) and _digest(content) == str(about["sha256"]).lower(),
             f"The sha256 of the code in {name} is not that of {path}.",
@@ -1076,7 +1095,7 @@ def _version(product: _Product) -> str:
         _must(
             len(set(values)) == len(values),
             f"Two entries of {INDEX} have the same {key}.",
-            "A new version has a new number and a new folder.",
+            "Give each version a number of its own and a folder of its own.",
         )
     product.read(
         f"{product.folder}/{PACKAGE}",
@@ -1110,7 +1129,7 @@ def _public(product: _Product) -> str:
     _must(
         not private,
         f"A stranger may not read {_listed(private)}.",
-        "Open the prefix of the product, and that prefix only: `publish` of course.bucket.",
+        "Open the prefix of the product, and no other, with `publish` of course.bucket.",
     )
     return f"a stranger can read all {len(product.place.contents)} files."
 
@@ -1120,8 +1139,8 @@ def _closed(product: _Product) -> str:
     _must(
         not too_much,
         f"A stranger may also {' and '.join(too_much)}.",
-        "Take that rule out of the policy of the bucket: what is published is one prefix, to "
-        "be read.",
+        "Take that rule out of the policy of the bucket, so that a stranger can only read this "
+        "prefix.",
     )
     return "a stranger can read nothing beside it, and write nowhere."
 
@@ -1138,8 +1157,8 @@ def _secrets(product: _Product) -> str:
     _must(
         not leaks,
         f"Your own secret key or token stands in {_listed(leaks)}.",
-        "It is known now: end these keys (a new service has new ones), and publish a version "
-        "without it.",
+        "End these keys, which others may know by now (a new service has new ones), and publish "
+        "a version without them.",
     )
     return "none of your own keys stands in what was read."
 
@@ -1192,8 +1211,15 @@ def review(address: str, sitting: int = 3) -> Report:
     shown = f"s3://{bucket}/{prefix}"
     try:
         found = f"{shown}: " + ("a released product" if product.is_released else "a draft")
-        if not product.is_released and not place.names(""):
-            found = f"{shown}: nothing is there yet"
+        if not product.is_released:
+            names = place.names("")
+            if not names:
+                found = f"{shown}: nothing is there yet"
+            elif not any(name.startswith((f"{DRAFT}/", "raw/")) for name in names):
+                found = (
+                    f"{shown}: neither {DRAFT}/ nor {INDEX} is there, but other objects are; "
+                    f"give the prefix that holds {DRAFT}/, or put your files into {DRAFT}/"
+                )
     except _Refused as refused:
         return _locked(shown, refused.code, sitting)
     items: dict[str, Item] = {}
@@ -1227,7 +1253,13 @@ def _looked(name: str, number: int, look: Callable[[_Product], str], product: _P
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # a file of a form that nobody thought of; what is said of it must be a sentence
         said = f"a file has a form that cannot be read ({type(error).__name__}: {error})."
-        return Item(name, number, "to do", said, "Compare it with the form in the unit.")
+        return Item(
+            name,
+            number,
+            "to do",
+            said,
+            "Compare each file that this item needs with its form in the unit.",
+        )
 
 
 def _locked(shown: str, code: str, sitting: int) -> Report:
@@ -1237,7 +1269,9 @@ def _locked(shown: str, code: str, sitting: int) -> Report:
         if number <= sitting and name != "public"
     ]
     said = f"neither a stranger nor your keys may look at it ({code})."
-    step = "Is the name of the bucket right? If it is, its owner has to open the prefix."
+    step = (
+        "Look whether the name of the bucket is right; if it is, ask its owner to open the prefix."
+    )
     return Report(
         f"{shown}: nothing can be read.", [Item("public", 3, "to do", said, step), *items]
     )
