@@ -508,7 +508,8 @@ def _package(product: _Product) -> str:
         )
     missing = set(product.tables) - {one["path"] for one in product.resources}
     _must(not missing, f"{name} does not list {missing}.", "Add it to `resources`.")
-    return f"version {product.package['version']}, {len(product.resources)} files."
+    number = "1 file" if len(product.resources) == 1 else f"{len(product.resources)} files"
+    return f"version {product.package['version']}, {number}."
 
 
 def _unchanged(product: _Product) -> str:
@@ -1002,7 +1003,7 @@ def _code(product: _Product) -> str:
         if "/" in path and not product.is_released:  # the version still lies in the draft
             path = f"{DRAFT}/{path.partition('/')[2]}"
         content = product.read(
-            path, 'Put the archive there, and write "archive" as "v1.0.0/code.zip", from the top.'
+            path, 'Put it into the folder of the version, and write "archive": "v1.0.0/code.zip".'
         )
         _must(
             _is_text(about.get("sha256")) and _digest(content) == str(about["sha256"]).lower(),
