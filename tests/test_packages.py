@@ -38,6 +38,8 @@ NOTEBOOKS = {
     path.stem: json.loads(path.read_text(encoding="utf-8"))
     for path in sorted(ROOT.glob("notebooks/*.ipynb"))
 }
+#: Programs and modules that lie beside the notebooks, and go where they go.
+BESIDE = {path.stem for path in [*ROOT.glob("notebooks/*/"), *ROOT.glob("notebooks/project/*.py")]}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 UV = str(Path(sys.executable).with_name("uv"))
 #: One worker, and so one environment.
@@ -144,7 +146,7 @@ def test_what_a_notebook_imports_is_asked_for_or_in_every_service(chapter: str) 
     distributions = packages_distributions()
     lacking = {
         name
-        for name in imported(NOTEBOOKS[chapter]) - set(sys.stdlib_module_names) - {"course"}
+        for name in imported(NOTEBOOKS[chapter]) - set(sys.stdlib_module_names) - BESIDE
         if not there & {canonicalize_name(each) for each in distributions.get(name, [])}
     }
     assert not lacking, "name what brings them in the notebook's call of install()"
@@ -262,7 +264,7 @@ def test_all_notebooks_in_one_service_move_nothing(platform: Platform) -> None:
     done = subprocess.run(check, env=platform.environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     asking = [NOTEBOOKS[name] for name in NOTEBOOKS if ASKED[name]]
-    modules = set().union(*map(imported, asking)) - {"course"}
+    modules = set().union(*map(imported, asking)) - BESIDE
     done = platform.run("\n".join(f"import {name}" for name in sorted(modules)))
     assert done.returncode == 0, done.stderr
     # a second notebook of the service installs nothing more
