@@ -327,8 +327,10 @@ class Datalab:
                 ) from error
             errors = (each for server in started for each in server.client_errors())
             if isinstance(error, tuple(errors)):
+                words = (f"{each.name}: {each.process.last_words(3)}" for each in started)
                 raise DatalabError(
-                    f"The datalab started, but could not be made ready: {error}",
+                    f"The datalab started, but could not be made ready: {error}\n"
+                    "The last words of its servers:\n" + "\n".join(words),
                     f"The logs are in {self.folder / 'logs'}. `python -m datalab up` tries again.",
                 ) from error
             raise

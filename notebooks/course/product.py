@@ -32,6 +32,7 @@ import os
 import re
 import sys
 import tarfile
+import textwrap
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -70,9 +71,9 @@ class Item:
     next_step: str = ""
 
     def __str__(self) -> str:
-        lines = [f"{MARKS[self.state]} {self.name}: {self.said}"]
+        lines = _wrapped(f"{MARKS[self.state]} {self.name}: {self.said}", " " * 8)
         if self.next_step:
-            lines.append(f"        -> {self.next_step}")
+            lines += _wrapped(f"        -> {self.next_step}", " " * 11)
         return "\n".join(lines)
 
 
@@ -99,7 +100,14 @@ class Report:
         ends = f"{done} of {len(self.items)} done"
         ends += f", {len(self.to_do)} to do" if self.to_do else ""
         ends += f", {later} after that" if later else ""
-        return "\n".join([self.found, *map(str, self.items), f"{ends}."])
+        return "\n".join([*_wrapped(self.found, ""), *map(str, self.items), f"{ends}."])
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    """Lines that fit a page of the book; addresses and file names stay whole."""
+    return textwrap.wrap(
+        text, 79, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 class _ToDo(Exception):
