@@ -330,6 +330,10 @@ def barriers(page: Page, options: dict[str, object] = WCAG) -> list[str]:
     return [f"{rule['id']}: {node['html'][:200]}" for rule in found for node in rule["nodes"]]
 
 
+#: Those that wait until a reader comes near them are looked at, too.
+WITH_ALL_PICTURES = "document.querySelectorAll('img').forEach(one => { one.loading = 'eager'; })"
+
+
 class Looked(NamedTuple):
     """What a browser found on a page."""
 
@@ -364,6 +368,8 @@ def walk(
             here.errors.clear()
             here.page.goto(base + name)
             page = settle(here).page
+            page.evaluate(WITH_ALL_PICTURES)
+            page.wait_for_function("[...document.images].every(one => one.complete)")
             address = page.url.removeprefix(base)
             theme = page.evaluate("document.documentElement.dataset.theme")
             page.set_viewport_size(PHONE)

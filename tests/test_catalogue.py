@@ -22,9 +22,10 @@ import pika
 import pystac
 import pytest
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, SSLError
 from rasterio.io import MemoryFile
 from rasterio.transform import from_origin
+from tenacity import retry, retry_if_exception_type, stop_after_attempt
 
 from datalab.environment import merge
 from datalab.lab import Datalab
@@ -150,6 +151,8 @@ def put(storage: Storage, name: str, body: bytes, metadata: dict = COG) -> str:
 def stored(storage: Storage) -> dict[str, bytes]:
     """The catalogue's files, by path within it."""
 
+    # a TLS handshake has failed here, among thousands, for a reason that is not known
+    @retry(retry=retry_if_exception_type(SSLError), stop=stop_after_attempt(3), reraise=True)
     def read(key: str) -> tuple[str, bytes]:
         body = storage.s3.get_object(Bucket=storage.bucket, Key=key)["Body"]
         return key.removeprefix(storage.catalogue), body.read()

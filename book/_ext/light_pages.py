@@ -37,6 +37,8 @@ FEWEST_ICONS = 1000  # in a script that has the form above
 SEARCH = re.compile(
     r'\s*<script src="[^"]*(?:searchtools|language_data|searchindex)\.js[^"]*"></script>'
 )
+#: A picture that is not said to wait until the reader comes near it.
+PICTURE = re.compile(r"<img (?!loading)")
 NOT = re.compile(r":not\((?:[^()]|\([^()]*\))*\)")
 
 logger = logging.getLogger(__name__)
@@ -134,8 +136,8 @@ def _lighten(app: Sphinx, exception: Exception | None) -> None:
     folder, themes = Path(app.outdir), app.builder.theme.get_theme_dirs()
     for page in folder.rglob("*.html"):
         if page.name != "search.html":
-            text = page.read_text(encoding="utf-8")
-            page.write_text(SEARCH.sub("", text), encoding="utf-8")
+            text = SEARCH.sub("", page.read_text(encoding="utf-8"))
+            page.write_text(PICTURE.sub('<img loading="lazy" ', text), encoding="utf-8")
     words = words_of(folder)
     static = folder / "_static"
 
