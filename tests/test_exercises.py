@@ -383,6 +383,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
         for cell in [forget, *source["cells"]]:
             cells.append(json.loads(json.dumps(cell)) | {"id": f"{cell['id']}-of-{number}"})
     problems = proof(exercise() | {"cells": cells}, folder)
+    assert all(re.search(r"-of-\d+\b", problem) for problem in problems), problems
     return {
         fault: [problem for problem in problems if re.search(rf"-of-{number}\b", problem)]
         for number, fault in enumerate(FAULTS)
@@ -397,6 +398,7 @@ def test_the_proof_finds(fault: str, found: dict[str, list[str]]) -> None:
         assert found[fault] == []
     else:
         assert any(re.search(expected, problem) for problem in found[fault]), found[fault]
+        assert all("exercise-1" in problem or "after" in problem for problem in found[fault])
 
 
 def test_a_check_that_checks_nothing_has_to_say_so(tmp_path: Path) -> None:

