@@ -41,8 +41,8 @@ lab: $(VENV)/ready  ## JupyterLab on the local datalab, as a student (FOLDER=not
 	@$(PYTHON) -m datalab run -- jupyter lab --ServerApp.root_dir=$(FOLDER) \
 	    $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_OPTIONS)
 
-test: got  ## run every test: notebooks, datalab, book (TESTS="..." for some; STORE=seaweedfs)
-	@$(if $(STORE),DATALAB_STORE=$(STORE)) $(PYTHON) -m pytest $(TESTS)
+test: got  ## test notebooks, datalab, book: what a change since the last time may touch (ALL=yes, TESTS="...", STORE=seaweedfs)
+	@$(if $(STORE),DATALAB_STORE=$(STORE)) $(PYTHON) -m pytest $(if $(ALL),--all) $(TESTS)
 
 stores: got  ## try every feature of the two S3 stores, write the table of book/testing.md
 	@$(PYTHON) -m tests.stores
@@ -68,8 +68,8 @@ lock: $(VENV)/ready  ## compile the locked requirements from pyproject.toml, new
 	compile --generate-hashes --group seaweedfs --output-file datalab/machine/seaweedfs.txt; \
 	compile --group platform --output-file tests/platform-packages.txt
 
-clean:  ## remove the built book and the virtual environment (the datalab's data stay)
-	rm -rf _build $(VENV)
+clean:  ## remove the built book, the virtual environment and what tests remember (the datalab's data stay)
+	rm -rf _build .pytest_cache $(VENV)
 
 # The cache of executed notebooks sees a change of their code only; a change of packages,
 # of the datalab's data or of the store makes all of them run again.

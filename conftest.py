@@ -25,8 +25,10 @@ from datalab.servers import SERVERS
 from datalab.servers.minio import Minio
 from datalab.servers.seaweedfs import SeaweedFS
 from datalab.temporary import temporary
+from tests import unchanged
 from tests.lab_secrets import secrets_of, shown_in
 
+pytest_plugins = ["tests.browser", "tests.unchanged"]
 LAB = pytest.StashKey[ExitStack]()
 
 
@@ -45,7 +47,9 @@ def pytest_configure(config: pytest.Config) -> None:
         if not is_worker:
             os.environ["DATALAB_INTERNET"] = "local"  # what tests meet depends on no other site
             store = os.environ.setdefault(STORE_VARIABLE, Minio.key)  # of all labs of the tests
-            os.environ["TEST_OUTPUTS"] = stack.enter_context(TemporaryDirectory())
+            keeps = unchanged.keeps(config)
+            folder = config.cache.mkdir("outputs") if keeps else TemporaryDirectory()
+            os.environ["TEST_OUTPUTS"] = str(folder if keeps else stack.enter_context(folder))
             with capture.global_and_fixture_disabled():  # building takes minutes, and says so
                 SERVERS[store].find_program()
                 # ahead of the tests, which trust the datalab's own authority only
@@ -119,9 +123,11 @@ class CheckedNotebook(NotebookItem):
         for cell in result.nb.cells:
             cell.metadata.pop("execution", None)  # nbmake's times; the book's cache compares
         # whole or not at all: another worker may be building the book from it
-        unfinished = Path(os.environ["TEST_OUTPUTS"], f"{self.path.stem}.unfinished")
-        nbformat.write(result.nb, unfinished)
-        unfinished.rename(unfinished.with_suffix(".ipynb"))
+        outputs = unchanged.outputs(self.path)
+        for older in outputs.parent.glob(f"{self.path.stem}-*"):
+            older.unlink()
+        nbformat.write(result.nb, outputs.with_suffix(".unfinished"))
+        outputs.with_suffix(".unfinished").rename(outputs)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: None = None):
         if isinstance(excinfo.value, NotebookFailedException):
@@ -138,7 +144,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 #: Groups of tests that take minutes, in the order in which they begin; the rest fills up.
-LONGEST = ("in a service, one after the other", "datalabs of their own", "what is killed", "book")
+LONGEST = (
+    "in a service, one after the other",
+    "book",
+    "datalabs of their own",
+    "what is killed",
+    "tiny books",
+)
 
 
 def _turn(item: pytest.Item) -> int:
