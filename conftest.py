@@ -25,9 +25,9 @@ from datalab.servers import SERVERS
 from datalab.servers.minio import Minio
 from datalab.servers.seaweedfs import SeaweedFS
 from datalab.temporary import temporary
-from tests import unchanged
 from tests.lab_secrets import secrets_of, shown_in
 
+# They are imported as plugins, and where they are used: before that pytest would not rewrite them.
 pytest_plugins = ["tests.browser", "tests.unchanged"]
 LAB = pytest.StashKey[ExitStack]()
 
@@ -47,6 +47,8 @@ def pytest_configure(config: pytest.Config) -> None:
         if not is_worker:
             os.environ["DATALAB_INTERNET"] = "local"  # what tests meet depends on no other site
             store = os.environ.setdefault(STORE_VARIABLE, Minio.key)  # of all labs of the tests
+            from tests import unchanged
+
             keeps = unchanged.keeps(config)
             folder = config.cache.mkdir("outputs") if keeps else TemporaryDirectory()
             os.environ["TEST_OUTPUTS"] = str(folder if keeps else stack.enter_context(folder))
@@ -123,6 +125,8 @@ class CheckedNotebook(NotebookItem):
         for cell in result.nb.cells:
             cell.metadata.pop("execution", None)  # nbmake's times; the book's cache compares
         # whole or not at all: another worker may be building the book from it
+        from tests import unchanged
+
         outputs = unchanged.outputs(self.path)
         for older in outputs.parent.glob(f"{self.path.stem}-*"):
             older.unlink()

@@ -128,6 +128,17 @@ def test_a_truth_value_or_number_arrives_as_one(value: float) -> None:
     assert isinstance(got, bool) == isinstance(value, bool)
 
 
+def test_a_notebook_may_have_a_chart_and_values_of_its_own() -> None:
+    notebooks = {"x_y": {"charts": {next(iter(SERVICES)): "spark"}, "values": {"a.b": "own"}}}
+    given = settings(values={"a.b": "usual"}, notebooks=notebooks)
+    own, usual = (entries(given, f"notebooks/{name}")[0] for name in ("x_y", "z"))
+    assert own[:3] == usual[:3]  # id, title and icon are those of the service
+    assert Launcher.open(own.url).chart == "spark"
+    assert Launcher.open(own.url).values["a.b"] == "own"
+    assert Launcher.open(usual.url).chart == next(iter(SERVICES))
+    assert Launcher.open(usual.url).values["a.b"] == "usual"
+
+
 @pytest.mark.parametrize("value", ["a»b", math.inf, 2**53 + 1, [1], None])
 def test_a_value_that_no_link_can_carry_is_refused(value: object) -> None:
     with pytest.raises(ConfigError, match=r"launch_values\['a\.b'\]: .*True or false, a number"):
@@ -297,6 +308,10 @@ WRONG = {
         {"instances": {"lab": "x"}},
         "launch_instances['lab']: 'x' does",
     ),
+    "a chart for an unknown service": (
+        {"notebooks": {"52": {"charts": {"r": "spark"}}}},
+        "launch_notebooks['52']['charts']: 'r' does not fit. launch_services lacks it",
+    ),
     "a number for a path": ({"values": {1: "x"}}, "launch_values: 1 does not fit. A path"),
     "a misspelt option": ({"versions": "v1"}, "launch_versions is no option"),
 }
@@ -428,8 +443,10 @@ def meant(chapter: str, chart: str) -> Launcher:
         "init.personalInit": f"{raw}/{VERSION}/init-scripts/{SCRIPTS[chart]}",
         "init.personalInitArgs": name,
         "vault.enabled": False,
-        "kubernetes.enabled": False,
+        "kubernetes.enabled": name == "52_a_cluster",
     }
+    if name == "52_a_cluster":  # the workers of Spark are containers of their own
+        chart = chart.replace("-python", "-pyspark")
     return Launcher(ONYXIA, "ide", chart, own, values)
 
 

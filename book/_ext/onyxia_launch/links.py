@@ -62,6 +62,7 @@ def entries(settings: Settings, page: str) -> list[Entry]:
             "the notebook, or change launch_arguments: letters, digits, _, - and dots arrive, "
             "unless YAML takes the whole for a number, a date, or a word such as yes, off or null."
         )
+    own = settings["notebooks"].get(name, {"charts": {}, "values": {}})
     found = []
     for key, instance in settings["instances"].items():
         for chart in instance["services"] or settings["services"]:
@@ -70,10 +71,11 @@ def entries(settings: Settings, page: str) -> list[Entry]:
                 "init.personalInit": _raw(settings, service["script"]),
                 "init.personalInitArgs": arguments,
             }
+            launcher = f"{instance['address'].rstrip('/')}/launcher/{instance['catalogue']}"
             url = onyxia_link(
-                f"{instance['address'].rstrip('/')}/launcher/{instance['catalogue']}/{chart}",
+                f"{launcher}/{own['charts'].get(chart, chart)}",
                 settings["service_name"].replace("{name}", name),
-                init | settings["values"] | instance["values"],
+                init | settings["values"] | instance["values"] | own["values"],
             )
             where = {"instance": key, "where": instance["title"]}
             found.append(Entry(chart, service["title"], service["icon"], url, **where))

@@ -44,6 +44,11 @@ def read(given: Mapping[str, Any]) -> dict[str, Any]:
             if chart not in settings["services"]:
                 where = _name("instances", key, "services")
                 raise ConfigError(f"{where}: {chart!r} does not fit. launch_services lacks it.")
+    for name, notebook in settings["notebooks"].items():
+        for chart in notebook["charts"]:
+            if chart not in settings["services"]:
+                where = _name("notebooks", name, "charts")
+                raise ConfigError(f"{where}: {chart!r} does not fit. launch_services lacks it.")
     host = urlsplit(settings["repository"]).netloc
     seen = "gitlab" if "gitlab" in host else {"github.com": "github"}.get(host)
     if not settings.setdefault("forge", seen):
