@@ -5,6 +5,7 @@ data in, so there is no file of process numbers that a crash could leave wrong.
 """
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -200,9 +201,18 @@ def persistently(start: Callable[[], Ports]) -> Ports:
     return start()
 
 
+#: Below the ports that Linux and macOS give to clients: a server that is down for a moment
+#: would lose one of those to the next connection of anybody.
+PORTS = range(20_000, 32_768)
+
+
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that is free now; it may be taken a moment later."""
-    with socket.socket() as probe:
+    """A TCP port of 127.0.0.1 that is free now; another server may take it a moment later."""
+    for _ in range(100):
+        port = secrets.choice(PORTS)
+        if is_free(port):
+            return port
+    with socket.socket() as probe:  # the system finds one, if there is any
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 

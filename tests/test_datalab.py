@@ -29,6 +29,7 @@ from botocore.exceptions import ClientError
 from psycopg import sql
 
 from datalab.lab import Datalab
+from datalab.process import PORTS, free_port
 from datalab.samples.earth import GLODAP_KEY, ISD_KEY
 from datalab.servers import issuer, issuer_process, postgres
 from tests.lab_secrets import secrets_of, shown_in
@@ -47,6 +48,9 @@ SAMPLE_KEYS = {
     "diffusion/GEOGRAPHIE/2019/departement2019.csv",
     REGIONS,
 }
+
+
+LOCAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 @pytest.fixture
@@ -585,3 +589,9 @@ def test_as_root_postgresql_runs_from_a_folder_that_only_root_may_enter(tmp_path
     command = [*postgres.unprivileged(), tmp_path / initdb, "--no-sync", "-D", data]
     done = subprocess.run(command, capture_output=True, text=True, cwd="/")
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not LOCAL_PORTS.exists(), reason="Linux says which ports its clients get")
+def test_a_server_that_is_down_does_not_lose_its_port_to_a_client() -> None:
+    first, _ = map(int, LOCAL_PORTS.read_text().split())
+    assert first <= PORTS.start or max(free_port() for _ in range(50)) < first
