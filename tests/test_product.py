@@ -223,6 +223,10 @@ def a_column_nobody_described(copy: Copy) -> None:
     copy.write(copy.frame.assign(remark="none"), remark=pa.string())
 
 
+def a_table_nobody_described(copy: Copy) -> None:
+    copy.files["v1.0.0/data/towns.parquet"] = copy.files[TABLE]
+
+
 def a_column_without_words(copy: Copy) -> None:
     package = copy.json(PACKAGE)
     fields = next(one["schema"]["fields"] for one in package["resources"] if "schema" in one)
@@ -299,6 +303,11 @@ def an_address_of_the_draft(copy: Copy) -> None:
     copy.set(CATALOGUE, **entry)
 
 
+def an_address_of_a_draft_that_is_the_same(copy: Copy) -> None:
+    an_address_of_the_draft(copy)
+    copy.files[TABLE.replace("v1.0.0", "draft")] = copy.files[TABLE]
+
+
 def words_without_prefixes(copy: Copy) -> None:
     entry = copy.json(CATALOGUE)
     plain = {key.removeprefix("dct:"): value for key, value in entry.items()}
@@ -358,6 +367,7 @@ BEFORE_SEALING: list[tuple[Callable[[Copy], None], str, str]] = [
     (a_year_with_decimals, "dictionary", "`annee_construction` is integer; .* double"),
     (days_with_hours, "dictionary", "`date_etablissement_dpe` is date; .* timestamp"),
     (a_column_nobody_described, "dictionary", "remark"),
+    (a_table_nobody_described, "package", "does not list data/towns.parquet"),
     (a_column_without_words, "dictionary", "no description"),
     (a_page_stored_twice, "values", "20 rows repeat the key"),
     (a_surface_in_another_unit, "values", "maximum 1000: 8430.0"),
@@ -387,6 +397,7 @@ AFTER_SEALING: list[tuple[Callable[[Copy], None], str, str]] = [
 OF_THE_CATALOGUE: list[tuple[Callable[[Copy], None], str, str]] = [
     (an_address_for_s3_only, "catalogue", "no dcat:downloadURL of the web .s3://"),
     (an_address_of_the_draft, "catalogue", "gets HTTP 404"),
+    (an_address_of_a_draft_that_is_the_same, "catalogue", "outside of v1.0.0/"),
     (words_without_prefixes, "catalogue", "no dct:title"),
 ]
 

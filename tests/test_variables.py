@@ -1,4 +1,4 @@
-"""Which tool reads which variable: what the figure of unit 42 says is what happens.
+"""Which tool reads which variable: what the figure of the reference of tools says is what happens.
 
 Each tool reads an object by a program with as little in its code as the tool allows. One
 variable is spoiled, and the program runs again: if it fails now, it has read that variable.
@@ -18,7 +18,7 @@ import pytest
 import s3fs
 
 ROOT = Path(__file__).resolve().parent.parent
-FIGURE = ROOT / "notebooks" / "images" / "42_variables.svg"
+FIGURE = ROOT / "notebooks" / "images" / "91_variables.svg"
 
 #: What a program has to import, which is done once, and what it does then.
 PROGRAMS = {

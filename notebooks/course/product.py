@@ -39,6 +39,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cached_property, lru_cache
 from typing import Any
+from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 import pandas as pd  # type: ignore[import-untyped]
@@ -322,16 +323,20 @@ class _Product:
         return [one for one in _dicts(self.package.get("resources")) if _is_text(one.get("path"))]
 
     @cached_property
+    def published(self) -> set[str]:
+        """Paths of the Parquet files that lie below this version, described or not."""
+        paths = (name.removeprefix(f"{self.folder}/") for name in self.place.names(self.folder))
+        return {path for path in paths if path.endswith(".parquet")}
+
+    @cached_property
     def tables(self) -> dict[str, pa.Table]:
         """The Parquet files of this version, by their path below it."""
         try:
             paths = [one["path"] for one in self.resources]
         except _ToDo:  # the description comes later than the data
             paths = []
-        if not paths:
-            names = self.place.names(self.folder)
-            paths = [name.removeprefix(f"{self.folder}/") for name in names]
-        return {path: self._table(path) for path in paths if path.endswith(".parquet")}
+        paths = [path for path in paths or sorted(self.published) if path.endswith(".parquet")]
+        return {path: self._table(path) for path in paths}
 
     def _table(self, path: str) -> pa.Table:
         name = f"{self.folder}/{path}"
@@ -514,8 +519,16 @@ def _package(product: _Product) -> str:
             f"{one['path']} has no checksum in {name}.",
             'Add "hash": "sha256:" and the 64 digits of hashlib.sha256(…).hexdigest().',
         )
-    missing = set(product.tables) - {one["path"] for one in product.resources}
-    _must(not missing, f"{name} does not list {missing}.", "Add it to `resources`.")
+    try:
+        published = product.published
+    except _Refused:  # a stranger need not be allowed to list
+        published = set()
+    missing = sorted(published - {one["path"] for one in product.resources})
+    _must(
+        not missing,
+        f"{name} does not list {_listed(missing)}, which lies beside it.",
+        "Describe it in `resources`, or do not publish it.",
+    )
     number = "1 file" if len(product.resources) == 1 else f"{len(product.resources)} files"
     return f"version {product.package['version']}, {number}."
 
@@ -744,32 +757,26 @@ def _full(pattern: str) -> Callable[[str], bool]:
 
 def _licence(product: _Product) -> str:
     name = f"{product.folder}/{PACKAGE}"
-    licences = _dicts(product.package.get("licenses"))
-    _must(
-        licences,
-        f"{name} names no licence.",
-        'Add "licenses": [{"name": "etalab-2.0", "path": "https://…"}], the licence of the '
-        "source first of all.",
-    )
-    for one in licences:
+    found = []
+    for entry, called, word, example in (
+        ("licenses", "licence", "name", "etalab-2.0"),
+        ("sources", "source", "title", "…"),
+    ):
+        listed = _dicts(product.package.get(entry))
         _must(
-            _is_text(one.get("name")) and _is_web(one.get("path")),
-            f"A licence in {name} lacks its name or the address of its text.",
-            'Give the identifier as "name" and the address as "path".',
+            listed,
+            f"{name} names no {called}.",
+            f'Add "{entry}": [{{"{word}": "{example}", "path": "https://…"}}], to say whose data '
+            "they are, and what their owner allows.",
         )
-    sources = _dicts(product.package.get("sources"))
-    _must(
-        sources,
-        f"{name} names no source.",
-        'Add "sources": [{"title": "…", "path": "https://…"}], to say whose data they are.',
-    )
-    for one in sources:
-        _must(
-            _is_text(one.get("title")) and _is_web(one.get("path")),
-            f"A source in {name} lacks its title or its address.",
-            'Give "title" and "path".',
-        )
-    return f"{licences[0]['name']}, from {sources[0]['title']}."
+        for one in listed:
+            _must(
+                _is_text(one.get(word)) and _is_web(one.get("path")),
+                f"A {called} in {name} lacks its {word} or its address.",
+                f'Give the {word} as "{word}" and the address as "path".',
+            )
+        found.append(listed[0][word])
+    return ", from ".join(found) + "."
 
 
 def _readme(product: _Product) -> str:
@@ -987,6 +994,13 @@ def _catalogue(product: _Product) -> str:
         _must(
             _digest(answer.content) in known,
             f"{name}: {address} leads to a file that is none of this version.",
+            "Make the address from the version, so that each version leads to its own files.",
+        )
+        # the same file elsewhere in the product, such as the draft, does not stay as it is
+        _, _, key = unquote(urlsplit(address).path).partition(f"/{product.place.prefix}/")
+        _must(
+            not key or key.startswith(f"{product.folder}/"),
+            f"{name}: {address} leads to {key}, which lies outside of {product.folder}/.",
             "Make the address from the version, so that each version leads to its own files.",
         )
     return f"{said}, and its address gives the data."
