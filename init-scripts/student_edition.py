@@ -22,7 +22,7 @@ from typing import Any
 RECORD = ".student-edition.json"  # file name -> digest of what was put there
 FOLDERS = ("course", "images", "project", "catalogue")  # that go with the notebooks
 BESIDE = ".new-version"  # in the name of what is put beside an edited file
-# first line of each folded cell, because VS Code shows such cells open
+# comment on top of each folded cell, because VS Code shows such cells open
 FOLDED = "# A folded cell: run it. There is no need to read it.\n"
 
 
@@ -40,7 +40,7 @@ def student_edition(notebook: dict[str, Any], solutions: bool = False) -> dict[s
     Returns
     -------
     dict
-        A new notebook: ``course`` metadata gone, FOLDED above the code of folded cells,
+        A new notebook: ``course`` metadata gone, FOLDED on top of folded cells,
         all else, cell ids included, as it was.
 
     Raises
@@ -59,9 +59,9 @@ def _for_student(cell: dict[str, Any], solutions: bool) -> dict[str, Any]:
         if "stub" not in course:
             raise KeyError(f"the solution {cell['id']} has no stub (metadata.course.stub)")
         source = course["stub"]
-    folded = metadata.get("jupyter", {}).get("source_hidden")
-    if folded and not source[0].startswith("%%"):  # the magic of a cell is its first line
-        source = [FOLDED, *source]
+    if metadata.get("jupyter", {}).get("source_hidden"):
+        first = source[0].startswith("%%")  # `%%bash` has to stay the first line
+        source = [*source[:first], FOLDED, *source[first:]]
     return {**cell, "metadata": metadata, "source": source}
 
 
