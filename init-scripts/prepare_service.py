@@ -53,7 +53,7 @@ def main() -> int:
     needed = missing(*requirements(notebooks[given.notebook]))
     try:
         become(given.user, given.work)
-        pages = {"README.md": readme(given.notebook, notebooks)}
+        pages = {"README.md": readme(given.notebook, notebooks) + REMARKS[given.service]}
         outcome = write_all(COURSE / "notebooks", given.work, given.solutions, pages)
     except OSError as error:
         remark(f"The work folder {given.work} cannot be written: {error.strerror or error}.")
@@ -187,6 +187,16 @@ def open_in_vscode(notebook: str, work: Path) -> None:
 SERVICES: dict[str, Callable[[str, Path], None]] = {
     "jupyter": open_in_jupyter,
     "vscode": open_in_vscode,
+}
+
+
+# what a student has to know of the service's editor, below the list of notebooks
+REMARKS = {
+    "jupyter": "",
+    "vscode": """
+VSCode shows all cells open. Those that begin with `# A folded cell` need not be read:
+click on the bar to the left of such a cell, and it folds.
+""",
 }
 
 

@@ -22,6 +22,8 @@ from typing import Any
 RECORD = ".student-edition.json"  # file name -> digest of what was put there
 FOLDERS = ("course", "images", "project", "catalogue")  # that go with the notebooks
 BESIDE = ".new-version"  # in the name of what is put beside an edited file
+# comment on top of each folded cell, because VS Code shows such cells open
+FOLDED = "# A folded cell: run it. There is no need to read it.\n"
 
 
 def student_edition(notebook: dict[str, Any], solutions: bool = False) -> dict[str, Any]:
@@ -38,7 +40,8 @@ def student_edition(notebook: dict[str, Any], solutions: bool = False) -> dict[s
     Returns
     -------
     dict
-        A new notebook: ``course`` metadata gone, all else, cell ids included, as it was.
+        A new notebook: ``course`` metadata gone, FOLDED on top of folded cells,
+        all else, cell ids included, as it was.
 
     Raises
     ------
@@ -56,6 +59,9 @@ def _for_student(cell: dict[str, Any], solutions: bool) -> dict[str, Any]:
         if "stub" not in course:
             raise KeyError(f"the solution {cell['id']} has no stub (metadata.course.stub)")
         source = course["stub"]
+    if metadata.get("jupyter", {}).get("source_hidden"):
+        first = source[0].startswith("%%")  # `%%bash` has to stay the first line
+        source = [*source[:first], FOLDED, *source[first:]]
     return {**cell, "metadata": metadata, "source": source}
 
 

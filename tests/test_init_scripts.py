@@ -36,7 +36,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = ROOT / "init-scripts"
 sys.path.append(str(SCRIPTS))
 import jsonc  # noqa: E402
-from student_edition import FOLDERS  # noqa: E402
+from student_edition import FOLDED, FOLDERS  # noqa: E402
 
 from tests.laptop import wait_until  # noqa: E402
 
@@ -302,7 +302,8 @@ def test_solutions_stay_where_they_are_asked_for(service: Service) -> None:
     service.start(f"{CHAPTER} --solutions")
     source = json.loads((ROOT / "notebooks" / f"{CHAPTER}.ipynb").read_text(encoding="utf-8"))
     found = json.loads((service.work / f"{CHAPTER}.ipynb").read_text(encoding="utf-8"))
-    assert [c["source"] for c in found["cells"]] == [c["source"] for c in source["cells"]]
+    texts = [[line for line in cell["source"] if line != FOLDED] for cell in found["cells"]]
+    assert texts == [cell["source"] for cell in source["cells"]]
 
 
 def test_jupyter_is_told_to_open_the_chapter(service: Service) -> None:
@@ -318,6 +319,7 @@ def test_vscode_is_told_to_open_the_chapter(service: Service) -> None:
     readme = (service.work / "README.md").read_text(encoding="utf-8")
     assert re.findall(r"\((\S+)\)", readme)[1:] == [f"{name}.ipynb" for name in CHAPTERS]
     assert f"**[Text files: what a file keeps of a table]({CHAPTER}.ipynb)**" in readme
+    assert FOLDED.startswith(re.search("`(# .+)`", readme)[1])  # type: ignore[index]
     found = json.loads(service.tasks.read_text())
     # https://code.visualstudio.com/docs/reference/tasks-appendix
     assert found["version"] == "2.0.0"

@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = ROOT / "init-scripts" / "student_edition.py"
 NOTEBOOKS = sorted(ROOT.glob("notebooks/*.ipynb"))
+FOLDED = "# A folded cell: run it. There is no need to read it.\n"
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -60,8 +61,24 @@ def test_solutions_are_stubs_and_all_else_is_as_it_was(path: Path, tmp_path: Pat
             assert after["source"] == course["stub"]
             before["source"] = course["stub"]
             stubs += 1
+        if before["metadata"].get("jupyter"):
+            before["source"].insert(before["source"][0].startswith("%%"), FOLDED)
         assert before == after
     assert stubs >= 2
+
+
+def test_a_folded_cell_says_so_where_an_editor_shows_it_open(course: Path, tmp_path: Path) -> None:
+    folded = {"cell_type": "code", "metadata": {"jupyter": {"source_hidden": True}}, "outputs": []}
+    sources = {"check": "print(1)", "bash": "%%bash\nls"}
+    cells = [
+        {**folded, "id": name, "source": text.splitlines(keepends=True)}
+        for name, text in sources.items()
+    ]
+    (course / "01_one.ipynb").write_text(json.dumps({"cells": cells}))
+    make(course, tmp_path / "work")
+    check, bash = json.loads((tmp_path / "work" / "01_one.ipynb").read_text())["cells"]
+    assert check["source"] == [FOLDED, "print(1)"]
+    assert bash["source"] == ["%%bash\n", FOLDED, "ls"]
 
 
 def test_pictures_come_along(course: Path, tmp_path: Path) -> None:
