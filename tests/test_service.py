@@ -26,8 +26,6 @@ from tests.test_exercises import write_all
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted(ROOT.glob("notebooks/*.ipynb"))
-
-
 TABLE = service.VARIABLES | service.DATABASE_VARIABLES | service.SPARK_VARIABLES
 
 
