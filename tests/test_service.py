@@ -3,6 +3,7 @@
 The student's edition, each notebook alone, runs so in tests/test_exercises.py.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -20,7 +21,8 @@ from datalab.environment import merge
 from datalab.lab import Datalab
 from datalab.servers.postgres import Postgres
 from datalab.servers.spark import Spark
-from datalab.state import SERVICE
+from datalab.state import FILE as STATE
+from datalab.state import SERVICE, State, read
 from tests import service as services
 from tests.test_exercises import write_all
 
@@ -55,6 +57,15 @@ def test_it_has_those_of_postgresql_where_it_is_asked_for() -> None:
 def test_it_has_that_of_spark_where_it_is_asked_for() -> None:
     more = environment(Spark.key).keys() - environment().keys()
     assert more == set(service.SPARK_VARIABLES)
+
+
+def test_a_service_with_postgresql_of_an_older_datalab_still_has_it(tmp_path: Path) -> None:
+    State.new([Postgres.key]).save(tmp_path)
+    file = tmp_path / STATE
+    values = json.loads(file.read_text())
+    del values["services"]
+    file.write_text(json.dumps(values | {"role": SERVICE, "with_postgresql": True}))
+    assert read(tmp_path).services == (Postgres.key,)
 
 
 def test_forms_are_those_of_the_chart() -> None:
