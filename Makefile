@@ -47,7 +47,7 @@ test: got  ## test notebooks, datalab, book: what a change since the last time m
 stores: got  ## try every feature of the two S3 stores, write the table of book/testing.md
 	@$(PYTHON) -m tests.stores
 
-exercises: $(VENV)/ready  ## how well the checks are proven (NOTEBOOK=...: its exercises as text; EDITED=...: take it back)
+exercises: $(VENV)/cluster  ## how well the checks are proven (NOTEBOOK=...: its exercises as text; EDITED=...: take it back)
 	@$(PYTHON) -m tests.exercises $(NOTEBOOK) $(EDITED) $(if $(filter no,$(MUTANTS)),--no-mutants)
 
 badges: $(VENV)/ready  ## write the launch badges into README.md and the start page
@@ -66,6 +66,10 @@ lock: $(VENV)/ready  ## compile the locked requirements from pyproject.toml, new
 	compile --generate-hashes --group go --output-file datalab/machine/go-toolchain.txt; \
 	compile --generate-hashes --group aws --output-file datalab/machine/aws-cli.txt; \
 	compile --generate-hashes --group seaweedfs --output-file datalab/machine/seaweedfs.txt; \
+	compile --generate-hashes --group cluster --constraint requirements.txt \
+	    --output-file requirements-cluster.txt; \
+	compile --generate-hashes --no-deps --group sail --constraint requirements-cluster.txt \
+	    --output-file datalab/machine/sail.txt; \
 	compile --group platform --output-file tests/platform-packages.txt
 
 clean:  ## remove the built book, the virtual environment and what tests remember (the datalab's data stay)
@@ -81,9 +85,9 @@ _build/styled-with: _build/run-on-$(BOOKS_STORE) $(wildcard book/_static/* book/
     init-scripts/student_edition.py
 	@rm -rf _build/html _build/.doctrees && touch $@
 
-# The packages and MinIO, at the same time: these wait for the network, that for the compiler.
+# The packages, those of unit 52 among them, and MinIO, at the same time: these wait for the network, that for the compiler.
 got:
-	@$(MAKE) --jobs=2 $(VENV)/ready $(if $(filter seaweedfs,$(or $(STORE),$(DATALAB_STORE))),,minio)
+	@$(MAKE) --jobs=2 $(VENV)/cluster $(if $(filter seaweedfs,$(or $(STORE),$(DATALAB_STORE))),,minio)
 
 # A pipe, so that two commands at a time do not draw on one terminal. Where it fails, the
 # next command tries again, and says why.
@@ -126,4 +130,11 @@ $(VENV)/ready: $(VENV)/first
 	        echo "Or use Python 3.13: rm -r $(VENV); make USE_PYTHON=python3.13 …" >&2; \
 	    fi; exit 1; \
 	fi
+	@touch $@
+
+# What a notebook on a cluster needs, for book and tests; `make lab` does without. Installed anew
+# after each `ready`, which removes what is not in its lock.
+$(VENV)/cluster: $(VENV)/ready requirements-cluster.txt
+	@$(VENV)/bin/uv pip install --quiet --python $(PYTHON) --require-hashes \
+	    --requirement requirements-cluster.txt
 	@touch $@

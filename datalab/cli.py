@@ -128,11 +128,10 @@ def _offer_servers(command: argparse.ArgumentParser) -> None:
         "--with",
         dest="servers",
         action="append",
-        choices=[*optional, AVAILABLE, *_of_a_service()],
+        choices=[*dict.fromkeys([*optional, AVAILABLE, *_of_a_service()])],
         default=[],
-        help=f"{', '.join(optional)}: an optional server, which must be on this machine; "
-        f"{AVAILABLE}: those that are; {', '.join(_of_a_service())}: as a service, with the "
-        "variables of one more",
+        help=f"{', '.join(optional)}: an optional server; {AVAILABLE}: those that are on this "
+        f"machine; {', '.join(_of_a_service())}: as a service, with the variables of one more",
     )
 
 
@@ -141,9 +140,9 @@ def _offer_stores(command: argparse.ArgumentParser, text: str) -> None:
     command.add_argument("--store", choices=of_role(STORE), default="", help=f"{text} ({default})")
 
 
-def _of_a_service() -> list[str]:
-    """Names of what a user of the SSP Cloud may have as a service beside the one of now."""
-    return [server.name.lower() for server in SERVERS.values() if server.of_a_service]
+def _of_a_service() -> dict[str, str]:
+    """What a user of the SSP Cloud may have as a service of its own: keys, by name."""
+    return {server.name.lower(): key for key, server in SERVERS.items() if server.of_a_service}
 
 
 def _also(args: argparse.Namespace) -> list[str]:
@@ -153,14 +152,15 @@ def _also(args: argparse.Namespace) -> list[str]:
 
 
 def _role(args: argparse.Namespace) -> dict[str, Any]:
-    with_postgresql = any(name in args.servers for name in _of_a_service())
-    if with_postgresql and args.role == LAPTOP:
+    services = {name: key for name, key in _of_a_service().items() if name in args.servers}
+    there = [name for name, key in services.items() if not SERVERS[key].optional]
+    if there and args.role == LAPTOP:
         raise DatalabError(
-            "A laptop has the datalab's PostgreSQL in any case.",
-            "Leave out --with postgresql, or ask for a service: --as service --with postgresql",
+            f"A laptop has the datalab's {SERVERS[services[there[0]]].name} in any case.",
+            f"Leave out --with {there[0]}, or ask for a service: --as service --with {there[0]}",
         )
-    role = args.role or (SERVICE if with_postgresql else "")
-    return {"role": role, "with_postgresql": with_postgresql}
+    role = args.role or (SERVICE if there else "")
+    return {"role": role, "services": [*services.values()]}
 
 
 def _up(args: argparse.Namespace) -> int:
@@ -207,7 +207,8 @@ def _print_addresses(lab: Datalab, running: Mapping[str, bool]) -> None:
 
 
 def _role_shown(state: State) -> str:
-    return "a service of the SSP Cloud" + (", with PostgreSQL" if state.with_postgresql else "")
+    names = [SERVERS[key].name for key in state.services]
+    return "a service of the SSP Cloud" + (f", with {' and '.join(names)}" if names else "")
 
 
 def _env(args: argparse.Namespace) -> int:
@@ -243,8 +244,8 @@ def _run(args: argparse.Namespace) -> int:
         return _run_on(lab, command, **_role(args))
 
 
-def _run_on(lab: Datalab, command: list[str], role: str, with_postgresql: bool) -> int:
-    environment = merge(lab.environment(role, with_postgresql), os.environ)
+def _run_on(lab: Datalab, command: list[str], role: str, services: Sequence[str]) -> int:
+    environment = merge(lab.environment(role, services), os.environ)
     program = _program(command[0], environment["PATH"])
     process: subprocess.Popen[bytes] | None = None
     early: list[int] = []

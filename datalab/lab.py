@@ -155,7 +155,7 @@ class Datalab:
         self,
         also: Sequence[str] = (),
         role: str = "",
-        with_postgresql: bool = False,
+        services: Sequence[str] = (),
         store: str = "",
     ) -> bool:
         """Start what does not run; what the student stored stays.
@@ -164,7 +164,7 @@ class Datalab:
         ----------
         also
             Keys of optional servers, or AVAILABLE; later starts start them, too.
-        role, with_postgresql
+        role, services
             What :meth:`environment` gives from now on, LAPTOP or SERVICE; as before where
             it is empty.
         store
@@ -190,7 +190,7 @@ class Datalab:
         with self._alone():
             present = self._with_servers(self._with_store(store, also), also)
             if role:
-                present = present.changed(role=role, with_postgresql=with_postgresql)
+                present = present.changed(role=role, services=tuple(services))
             try:
                 present.save(self.folder)
                 (self.folder / "logs").mkdir(mode=0o700, exist_ok=True)
@@ -367,15 +367,15 @@ class Datalab:
 
     # -- what notebooks get --------------------------------------------------------
 
-    def environment(self, role: str = "", with_postgresql: bool = False) -> dict[str, str | None]:
+    def environment(self, role: str = "", services: Sequence[str] = ()) -> dict[str, str | None]:
         """The variables of a notebook on this datalab; None for those to be unset.
 
         Parameters
         ----------
         role
             LAPTOP or SERVICE; where it is empty, as `up` was told.
-        with_postgresql
-            To a service, the variables of a PostgreSQL service.
+        services
+            Keys of servers whose variables a service has as well.
 
         Raises
         ------
@@ -401,13 +401,13 @@ class Datalab:
             # the tokens; nothing else changes on a datalab that runs
             present = self._refreshed(present)
         if not role:
-            role, with_postgresql = present.role, present.with_postgresql
+            role, services = present.role, [*present.services, *services]
         servers = self._servers(present)
         values = environment(self.folder, servers)
         if role != SERVICE:
             return values
         path = service.path_without(service.GONE, search_path(self.folder), self.folder / "path")
-        return service.service_environment(values, servers, path, with_postgresql)
+        return service.service_environment(values, servers, path, services)
 
 
 def default_servers(store: str = "") -> list[str]:

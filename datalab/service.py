@@ -6,7 +6,7 @@ PostgreSQL, and images-datascience after pull request 399, which took ``mc`` awa
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from datalab.machine.trust import BUNDLE_VARIABLES
@@ -39,6 +39,13 @@ DATABASE_VARIABLES = {
         "PGDATABASE": "its database",
     }.items()
 }
+#: The same of a service with Spark, `--with spark`.
+SPARK_VARIABLES = {
+    "SPARK_REMOTE": (
+        "address of Spark; the platform's service `jupyter-pyspark` finds its own without it",
+        "datalab",
+    )
+}
 #: What the course's own datalab has and a service has not.
 NEVER = (
     "MY_BUCKET",
@@ -70,7 +77,7 @@ def service_environment(
     values: Mapping[str, str | None],
     servers: Iterable[Server],
     path: str,
-    with_postgresql: bool = False,
+    services: Collection[str] = (),
 ) -> dict[str, str | None]:
     """Of a datalab's variables those of a service; all others are to be unset.
 
@@ -82,12 +89,12 @@ def service_environment(
         Those of the datalab.
     path
         ``PATH`` of a service, see :func:`path_without`.
-    with_postgresql
-        Where the user has a PostgreSQL service as well.
+    services
+        Keys of the servers that the user has a service of as well.
     """
     kept: dict[str, str | None] = {name: values[name] for name in NETWORK if name in values}
     for server in servers:
-        if with_postgresql or not server.of_a_service:
+        if server.key in services or not server.of_a_service:
             kept |= server.service_variables()
     return {
         **{name: None for name in [*values, *os.environ] if not is_of_the_machine(name)},

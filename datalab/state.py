@@ -26,14 +26,15 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         The settings of each of its servers, by key.
     provisioned
         Accounts, buckets and samples are all there.
-    role, with_postgresql
-        Whose variables a command gets that asks for nothing else.
+    role, services
+        Whose variables a command gets that asks for nothing else; of a service, with those of
+        these servers.
     """
 
     servers: dict[str, Any]
     provisioned: bool = False
     role: str = LAPTOP
-    with_postgresql: bool = False
+    services: tuple[str, ...] = ()
     format: int = FORMAT
 
     @classmethod
@@ -69,6 +70,8 @@ def read(folder: Path) -> State:
         found = values["format"]
         if found == 1:
             values = _from_format_1(values, folder)
+        if values.pop("with_postgresql", False):  # as it was called when there was one such server
+            values["services"] = ["postgres"]
         if found in (1, FORMAT):
             state = msgspec.convert(values, State)
             if missing := sorted(state.servers.keys() - SERVERS.keys()):

@@ -12,20 +12,27 @@ from botocore.exceptions import ClientError
 
 from datalab.environment import merge
 from datalab.lab import Datalab
+from datalab.servers.postgres import Postgres
 from datalab.servers.rights import COLLEAGUE, OWN_BUCKETS, STUDENT
+from datalab.servers.spark import Spark
 from datalab.state import SERVICE
 
 #: Units that use the database of a service, if it has one.
 OF_DATABASES = ("21", "22")
+#: Units that use Spark.
+OF_SPARK = ("52",)
 
 
 def service(notebook: Path) -> dict[str, str]:
     """The environment in which a student of the platform opens a notebook.
 
-    With the variables of a PostgreSQL service where the notebook is about databases.
+    With the variables of a PostgreSQL service where the notebook is about databases, and of
+    Spark where it is about that, if the datalab has it.
     """
+    wanted = {Postgres.key: OF_DATABASES, Spark.key: OF_SPARK}
+    services = [key for key, units in wanted.items() if notebook.stem.startswith(units)]
     lab = Datalab(Path(os.environ["TEST_DATALAB"]))
-    return merge(lab.environment(SERVICE, notebook.stem.startswith(OF_DATABASES)), os.environ)
+    return merge(lab.environment(SERVICE, services), os.environ)
 
 
 def printed(notebook: nbformat.NotebookNode) -> dict[str, str]:

@@ -26,7 +26,7 @@ def db(
     """A schema of its own, with a role that may make others, and with the platform's."""
     if request.param == "service":
         lab = Datalab(Path(os.environ["TEST_DATALAB"]))
-        for name, value in merge(lab.environment(SERVICE, True), os.environ).items():
+        for name, value in merge(lab.environment(SERVICE, ["postgres"]), os.environ).items():
             if name in database.VARIABLES:
                 monkeypatch.setenv(name, value)
     for name in ("PGOPTIONS", "PGAPPNAME"):

@@ -23,6 +23,8 @@ LOCKS = {
     "datalab/machine/go-toolchain.txt": GROUPS["go"],
     "datalab/machine/aws-cli.txt": GROUPS["aws"],
     "datalab/machine/seaweedfs.txt": GROUPS["seaweedfs"],
+    "datalab/machine/sail.txt": GROUPS["sail"],
+    "requirements-cluster.txt": GROUPS["cluster"],
     "tests/platform-packages.txt": GROUPS["platform"],
 }
 

@@ -3,6 +3,7 @@
 The student's edition, each notebook alone, runs so in tests/test_exercises.py.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -18,17 +19,21 @@ from nbclient import NotebookClient
 from datalab import service
 from datalab.environment import merge
 from datalab.lab import Datalab
-from datalab.state import SERVICE
+from datalab.servers.postgres import Postgres
+from datalab.servers.spark import Spark
+from datalab.state import FILE as STATE
+from datalab.state import SERVICE, State, read
 from tests import service as services
 from tests.test_exercises import write_all
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted(ROOT.glob("notebooks/*.ipynb"))
+TABLE = service.VARIABLES | service.DATABASE_VARIABLES | service.SPARK_VARIABLES
 
 
-def environment(with_postgresql: bool = False) -> dict[str, str]:
+def environment(*services: str) -> dict[str, str]:
     lab = Datalab(Path(os.environ["TEST_DATALAB"]))
-    return merge(lab.environment(SERVICE, with_postgresql), os.environ)
+    return merge(lab.environment(SERVICE, services), os.environ)
 
 
 # -- what it has ----------------------------------------------------------------------
@@ -44,8 +49,23 @@ def test_it_has_the_variables_of_the_chart_and_no_others(monkeypatch: pytest.Mon
 
 
 def test_it_has_those_of_postgresql_where_it_is_asked_for() -> None:
-    more = environment(with_postgresql=True).keys() - environment().keys()
+    more = environment(Postgres.key).keys() - environment().keys()
     assert more == set(service.DATABASE_VARIABLES)
+
+
+@pytest.mark.skipif(not Spark.is_available(), reason="Sail is not on this machine")
+def test_it_has_that_of_spark_where_it_is_asked_for() -> None:
+    more = environment(Spark.key).keys() - environment().keys()
+    assert more == set(service.SPARK_VARIABLES)
+
+
+def test_a_service_with_postgresql_of_an_older_datalab_still_has_it(tmp_path: Path) -> None:
+    State.new([Postgres.key]).save(tmp_path)
+    file = tmp_path / STATE
+    values = json.loads(file.read_text())
+    del values["services"]
+    file.write_text(json.dumps(values | {"role": SERVICE, "with_postgresql": True}))
+    assert read(tmp_path).services == (Postgres.key,)
 
 
 def test_forms_are_those_of_the_chart() -> None:
@@ -93,7 +113,7 @@ def test_its_keys_open_the_own_bucket_and_no_shared_one(bucket: str, may: bool) 
 
 
 def test_its_database_role_owns_a_database_and_makes_no_roles() -> None:
-    values = environment(with_postgresql=True)
+    values = environment(Postgres.key)
     where = {
         "host": values["PGHOST"],
         "port": values["PGPORT"],
@@ -111,7 +131,7 @@ def test_its_database_role_owns_a_database_and_makes_no_roles() -> None:
 
 def test_the_page_on_testing_shows_the_table_of_the_code() -> None:
     page = (ROOT / "book" / "testing.md").read_text(encoding="utf-8")
-    for name, (text, source) in (service.VARIABLES | service.DATABASE_VARIABLES).items():
+    for name, (text, source) in TABLE.items():
         assert f"| `{name}` | {text} | {source} |" in page, name
 
 

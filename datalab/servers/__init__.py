@@ -11,11 +11,12 @@ from datalab.servers.minio import Minio
 from datalab.servers.postgres import Postgres
 from datalab.servers.rabbitmq import RabbitMQ
 from datalab.servers.seaweedfs import SeaweedFS
+from datalab.servers.spark import Spark
 
 __all__ = ["SERVERS", "Server", "Settings", "in_order", "in_turns", "needed_by", "of_role"]
 
 SERVERS: dict[str, type[Server]] = {
-    server.key: server for server in (Issuer, RabbitMQ, Minio, SeaweedFS, Postgres, Internet)
+    server.key: server for server in (Issuer, RabbitMQ, Minio, SeaweedFS, Postgres, Internet, Spark)
 }
 if not is_the_course():
     del SERVERS[Internet.key]
