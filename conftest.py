@@ -44,6 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         if not is_worker:
             os.environ["DATALAB_INTERNET"] = "local"  # what tests meet depends on no other site
+            os.environ["COURSE_ROWS"] = "1000000"  # of the tables that are large elsewhere
             store = os.environ.setdefault(STORE_VARIABLE, Minio.key)  # of all labs of the tests
             os.environ["TEST_OUTPUTS"] = stack.enter_context(TemporaryDirectory())
             with capture.global_and_fixture_disabled():  # building takes minutes, and says so

@@ -25,7 +25,8 @@ def service(notebook: Path) -> dict[str, str]:
     With the variables of a PostgreSQL service where the notebook is about databases.
     """
     lab = Datalab(Path(os.environ["TEST_DATALAB"]))
-    return merge(lab.environment(SERVICE, notebook.stem.startswith(OF_DATABASES)), os.environ)
+    values = merge(lab.environment(SERVICE, notebook.stem.startswith(OF_DATABASES)), os.environ)
+    return values | {"COURSE_ROWS": os.environ["COURSE_ROWS"]}  # or the machine would choose
 
 
 def printed(notebook: nbformat.NotebookNode) -> dict[str, str]:
