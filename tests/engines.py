@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from datalab.temporary import temporary
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.append(str(PROJECT / "notebooks"))
 QUESTIONS = {"A": ["DEP"], "C": ["DCIRIS", "TYPEQU"]}
+UNIT = PROJECT / "notebooks" / "51_larger_than_memory.ipynb"
 PLACE = "student/tests-of-engines"
 COLUMNS = ["start, s", "A, s", "C, s", "CPU, s", "peak, MB"]
 
@@ -41,60 +43,20 @@ Ask = Callable[[list[str]], tuple[int, int]]
 # -- the engines: what each needs to begin, then how it asks ---------------------------
 
 
-def pandas(table: str) -> Ask:
-    import pandas as pd
+def of_the_unit(function: str, package: str, limited: bool = False) -> Callable[[str], Ask]:
+    """An engine as unit 51 has it; one that is limited may take as much memory as there."""
 
-    def ask(keys: list[str]) -> tuple[int, int]:
-        rows = pd.read_parquet(table, columns=[*keys, "NB_EQUIP"])
-        totals = rows.groupby(keys)["NB_EQUIP"].sum()
-        return len(totals), int(totals.max())
+    def begin(table: str) -> Ask:
+        cells = json.loads(UNIT.read_text(encoding="utf-8"))["cells"]
+        sources = ["".join(one["source"]) for one in cells if one["id"] in ("questions", "engines")]
+        names: dict[str, Any] = {}
+        exec("\n".join(sources), names)
+        import_module(package)
+        limit = 64_000_000 + 8 * int(os.environ["COURSE_ROWS"]) if limited else 0
+        more = [limit] if function == "with_duckdb" else []
+        return lambda keys: names[function](table, keys, *more)
 
-    return ask
-
-
-def duckdb(table: str, limited: bool = False) -> Ask:
-    from course.big import connect_duckdb
-
-    limit = 64_000_000 + 8 * int(os.environ["COURSE_ROWS"])  # as in the unit
-    db = connect_duckdb(limit if limited else 0)
-
-    def ask(keys: list[str]) -> tuple[int, int]:
-        totals = db.read_parquet(f"{table}/*.parquet").aggregate(
-            f"{', '.join(keys)}, sum(NB_EQUIP) AS total"
-        )
-        return totals.aggregate("count(*), max(total)::BIGINT").fetchall()[0]
-
-    return ask
-
-
-def polars(table: str) -> Ask:
-    import polars as pl
-
-    def ask(keys: list[str]) -> tuple[int, int]:
-        totals = pl.scan_parquet(f"{table}/*.parquet").group_by(keys).agg(pl.sum("NB_EQUIP"))
-        summary = totals.select(pl.len(), pl.max("NB_EQUIP"))
-        return summary.collect(engine="streaming").row(0)
-
-    return ask
-
-
-def batches(table: str) -> Ask:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.dataset as ds
-
-    def ask(keys: list[str]) -> tuple[int, int]:
-        def add_up(parts: list[Any]) -> Any:
-            sums = pa.concat_tables(parts).group_by(keys).aggregate([("NB_EQUIP", "sum")])
-            return sums.rename_columns([*keys, "NB_EQUIP"])
-
-        totals: list[Any] = []
-        for file in ds.dataset(table).get_fragments():
-            found = file.to_batches(columns=[*keys, "NB_EQUIP"])
-            totals = [add_up([*totals, *(add_up([pa.table(batch)]) for batch in found)])]
-        return len(totals[0]), pc.max(totals[0]["NB_EQUIP"]).as_py()
-
-    return ask
+    return begin
 
 
 def sail(table: str, mode: str = "local") -> Ask:
@@ -135,28 +97,28 @@ def _of_spark(session: Any, table: str) -> Ask:
     return ask
 
 
+def _missing(*names: str) -> str:
+    missing = [name for name in names if not find_spec(name)]
+    return f"it needs {' and '.join(missing)}, not installed here" if missing else ""
+
+
 def _java() -> str:
-    found = find_spec("pyspark")
-    jars = found and found.origin and (Path(found.origin).parent / "jars").is_dir()
-    if not jars:
-        return "PySpark with its Java part (package pyspark) is not installed."
-    return "" if shutil.which("java") else "PySpark needs Java 17, which is not installed."
+    jars = not _missing("pyspark") and Path(find_spec("pyspark").origin).with_name("jars").is_dir()
+    return (
+        "" if jars and shutil.which("java") else "it needs pyspark (not its client alone) and Java"
+    )
 
 
-def _sail() -> str:
-    missing = [name for name in ("pysail", "pyspark", "grpc") if not find_spec(name)]
-    return f"Sail needs {', '.join(missing)}, not installed here." if missing else ""
-
-
+SAIL = partial(_missing, "pysail", "pyspark", "grpc")
 #: Name, function, and why it cannot run here.
 ENGINES: dict[str, tuple[Callable[[str], Ask], Callable[[], str]]] = {
-    "pandas": (pandas, str),
-    "DuckDB": (duckdb, str),
-    "DuckDB with a limit": (partial(duckdb, limited=True), str),
-    "polars, streaming": (polars, str),
-    "pyarrow, batches": (batches, str),
-    "Sail, one process": (sail, _sail),
-    "Sail, cluster of two workers": (partial(sail, mode="local-cluster"), _sail),
+    "pandas": (of_the_unit("with_pandas", "pandas"), str),
+    "DuckDB": (of_the_unit("with_duckdb", "duckdb"), str),
+    "DuckDB with a limit": (of_the_unit("with_duckdb", "duckdb", limited=True), str),
+    "polars, streaming": (of_the_unit("with_polars", "polars"), str),
+    "pyarrow, batches": (of_the_unit("with_batches", "pyarrow.dataset"), str),
+    "Sail, one process": (sail, SAIL),
+    "Sail, cluster of two workers": (partial(sail, mode="local-cluster"), SAIL),
     "PySpark, one process, local copy": (pyspark, _java),
     "PySpark, cluster of two workers, local copy": (
         partial(pyspark, master="local-cluster[2,1,1200]"),
@@ -168,7 +130,7 @@ ENGINES: dict[str, tuple[Callable[[str], Ask], Callable[[], str]]] = {
 
 
 def _one(name: str, table: str) -> None:
-    """In the process of an engine: print what it took, then wait to be read and killed."""
+    """In the process of an engine: print what it took, and what it answered."""
     begin = time.perf_counter()
     ask = ENGINES[name][0](table)
     found: dict[str, Any] = {"start, s": time.perf_counter() - begin}
@@ -177,6 +139,7 @@ def _one(name: str, table: str) -> None:
         found[f"answer {title}"] = list(ask(keys))
         found[f"{title}, s"] = time.perf_counter() - begin
     print(f"RESULT {json.dumps(found)}", flush=True)
+    os._exit(0)  # Sail would wait for its own threads
 
 
 def measure(name: str, table: str) -> dict[str, Any]:

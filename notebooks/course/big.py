@@ -53,6 +53,8 @@ REGIONS = """11 75 77 78 91 92 93 94 95|24 18 28 36 37 41 45|27 21 25 39 58 70 7
 53 22 29 35 56|75 16 17 19 23 24 33 40 47 64 79 86 87|76 09 11 12 30 31 32 34 46 48 65 66 81 82
 84 01 03 07 15 26 38 42 43 63 69 73 74|93 04 05 06 13 83 84|94 2A 2B""".replace("\n", "|")
 """The regions of metropolitan France, each followed by its departments (Insee, 2019)."""
+REGION_OF = np.repeat(np.arange(13), [len(line.split()) - 1 for line in REGIONS.split("|")])
+"""The place of each department's region among them."""
 ZONES_EACH = 520
 """Made-up neighbourhoods of a department."""
 
@@ -129,9 +131,11 @@ def make_month(number: int, rows: int) -> Any:
     zone = (draws.random(rows) ** 2 * len(codes["DCIRIS"])).astype(np.int32)
     kind = (draws.random(rows) ** 2 * len(codes["TYPEQU"])).astype(np.int32)
     department = zone // ZONES_EACH
-    place = {"REG": _regions()[department], "DEP": department, "DEPCOM": zone // 4, "DCIRIS": zone}
     columns = {
-        **place,
+        "REG": REGION_OF[department],
+        "DEP": department,
+        "DEPCOM": zone // 4,
+        "DCIRIS": zone,
         "AN": np.full(rows, 2012 + number // 12, np.int32),
         "MOIS": np.full(rows, number % 12 + 1, np.int32),
         "TYPEQU": kind,
@@ -160,13 +164,6 @@ def _codes() -> dict[str, Any]:
         "TYPEQU": [f"{a}{b}{c:02}" for a in "ABCDEFG" for b in "12" for c in range(1, 14)],
     }
     return {name: pa.array(values) for name, values in codes.items()}
-
-
-@cache
-def _regions() -> Any:
-    """The place of each department's region among the regions."""
-    sizes = [len(line.split()) - 1 for line in REGIONS.split("|")]
-    return np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
 
 
 def make_tables(place: str, rows: int) -> list[Table]:
@@ -235,7 +232,8 @@ for call in json.loads(sys.argv[1]):
     answer = {name}(*call)
     seconds = time.perf_counter() - begin
     print(json.dumps([seconds, high_water_mark() - before, answer]), file=said, flush=True)
-    sys.stdin.readline()
+    if not sys.stdin.readline():
+        break
 """
 
 
