@@ -37,6 +37,7 @@ QUESTIONS = {"A": ["DEP"], "C": ["DCIRIS", "TYPEQU"]}
 UNIT = PROJECT / "notebooks" / "51_larger_than_memory.ipynb"
 PLACE = "student/tests-of-engines"
 COLUMNS = ["start, s", "A, s", "C, s", "CPU, s", "peak, MB"]
+SERVERS: list[Any] = []  # a server of Sail ends when nobody holds it
 
 Ask = Callable[[list[str]], tuple[int, int]]
 
@@ -69,6 +70,7 @@ def sail(table: str, mode: str = "local") -> Ask:
 
     server = SparkConnectServer(ip="127.0.0.1", port=0)
     server.start(background=True)
+    SERVERS.append(server)
     _, port = server.listening_address
     return _of_spark(SparkSession.builder.remote(f"sc://127.0.0.1:{port}").getOrCreate(), table)
 
