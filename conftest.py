@@ -46,6 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         if not is_worker:
             os.environ["DATALAB_INTERNET"] = "local"  # what tests meet depends on no other site
+            os.environ["COURSE_ROWS"] = "1000000"  # of the tables that are large elsewhere
             store = os.environ.setdefault(STORE_VARIABLE, Minio.key)  # of all labs of the tests
             from tests import unchanged
 

@@ -160,6 +160,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     """Run what is missing; the folder of the book is the first argument, else this checkout."""
     source = Path(arguments[0]) if arguments else Path(__file__).resolve().parents[1]
     os.environ["DATALAB_INTERNET"] = "local"  # what is printed depends on no other site
+    os.environ.setdefault("COURSE_ROWS", "1000000")  # nor on the memory of this machine
     try:
         failed = run(source.resolve(), min(os.cpu_count() or 1, MOST))
     except DatalabError as error:

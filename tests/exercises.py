@@ -255,6 +255,7 @@ def main() -> int:
 
 def _print_survey(paths: list[Path], as_a_text: bool) -> None:
     os.environ["DATALAB_INTERNET"] = "local"
+    os.environ.setdefault("COURSE_ROWS", "1000000")  # as in the tests
     with temporary([AVAILABLE]) as lab:
         environment = merge(lab.environment(), os.environ)
         os.environ.clear()

@@ -32,7 +32,8 @@ def service(notebook: Path) -> dict[str, str]:
     wanted = {Postgres.key: OF_DATABASES, Spark.key: OF_SPARK}
     services = [key for key, units in wanted.items() if notebook.stem.startswith(units)]
     lab = Datalab(Path(os.environ["TEST_DATALAB"]))
-    return merge(lab.environment(SERVICE, services), os.environ)
+    values = merge(lab.environment(SERVICE, services), os.environ)
+    return values | {"COURSE_ROWS": os.environ["COURSE_ROWS"]}  # or the machine would choose
 
 
 def printed(notebook: nbformat.NotebookNode) -> dict[str, str]:
