@@ -36,7 +36,7 @@ PICTURES = "notebooks/images/"
 #: and none of the pages.
 OF_NO_UNIT = """
     archives arrays binaries bucket catalogue checks cli database datalab earth_modules internet
-    measure mutation new_server product rabbitmq samples samples_earth store_choice tiny_book
+    measure mutation new_server product rabbitmq samples samples_earth spark store_choice tiny_book
     trust unchanged
 """
 
