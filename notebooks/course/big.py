@@ -23,7 +23,7 @@ import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
@@ -31,7 +31,7 @@ from math import inf
 from pathlib import Path
 from signal import SIGKILL
 from threading import Thread
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -232,8 +232,6 @@ for call in json.loads(sys.argv[1]):
     answer = {name}(*call)
     seconds = time.perf_counter() - begin
     print(json.dumps([seconds, high_water_mark() - before, answer]), file=said, flush=True)
-    if not sys.stdin.readline():
-        break
 """
 
 
@@ -267,67 +265,58 @@ def run(
     CourseError
         The function ended in an error.
     """
-    source = textwrap.dedent(inspect.getsource(function))
-    nodes = ast.walk(ast.parse(source))
-    imports = [ast.unparse(one) for one in nodes if isinstance(one, ast.Import | ast.ImportFrom)]
-    program = [*imports, REPORT, source, PROGRAM.format(name=function.__name__)]
-    folders = [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
+    paths = [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
     runs: list[Run] = []
+    seen = _Seen()
     with (
         tempfile.TemporaryFile("w+") as errors,
         tempfile.TemporaryDirectory() as spill,
         subprocess.Popen(
-            [sys.executable, "-c", "\n".join(program), json.dumps(calls)],
-            stdin=subprocess.PIPE,
+            [sys.executable, "-c", _program(function), json.dumps(calls)],
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
-            env={
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join(filter(None, folders)),
-                "TMPDIR": spill,
-            },
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "TMPDIR": spill},
         ) as process,
+        ExitStack() as at_the_end,
     ):
-        assert process.stdin and process.stdout
-        before = process.stdout.readline()
-        seen = _Seen()
-        if before:
+        at_the_end.callback(process.kill)  # also of a cell that is interrupted
+        assert process.stdout
+        if before := process.stdout.readline():
             watch = (process, int(before), limit, Path(spill), seen)
             Thread(target=_watch, args=watch, daemon=True).start()
         for call in calls:
             begin = time.perf_counter()
             line = process.stdout.readline()
-            seconds, peak, answer = json.loads(line) if line else (0, 0, None)
-            if peak > limit:
-                process.kill()
+            ended = time.perf_counter() - begin, seen.memory, None
+            seconds, peak, answer = json.loads(line) if line else ended
             killed = peak > limit or (not line and process.wait() == -SIGKILL)
             if not line and not killed:
-                errors.seek(0)
-                said = errors.read().strip().splitlines() or ["nothing said"]
-                reason = next((one for one in reversed(said) if "Error" in one), said[-1])
                 raise CourseError(
-                    f"{function.__name__} ended in an error: {reason[:300]}",
+                    f"{function.__name__} ended in an error: {_reason(errors)}",
                     "It has to import what it needs, and to take all else as an argument.",
                 )
-            seen.memory = max(seen.memory, peak)
-            runs.append(
-                Run(
-                    function.__name__,
-                    str(call[0]).rsplit("/", 1)[-1],
-                    seconds or time.perf_counter() - begin,
-                    seen.memory,
-                    seen.disk,
-                    None if killed else answer,
-                    killed,
-                )
-            )
+            table = str(call[0]).rsplit("/", 1)[-1]
+            answer = None if killed else answer
+            runs.append(Run(function.__name__, table, seconds, peak, seen.disk, answer, killed))
             if killed:
                 break
-            with suppress(BrokenPipeError):
-                process.stdin.write("\n")
-                process.stdin.flush()
     return runs
+
+
+def _program(function: Callable[..., Any]) -> str:
+    """A program that calls a function; what it imports is not measured."""
+    source = textwrap.dedent(inspect.getsource(function))
+    nodes = ast.walk(ast.parse(source))
+    imports = [ast.unparse(one) for one in nodes if isinstance(one, ast.Import | ast.ImportFrom)]
+    return "\n".join([*imports, REPORT, source, PROGRAM.format(name=function.__name__)])
+
+
+def _reason(errors: IO[str]) -> str:
+    """The line of a traceback that names the error."""
+    errors.seek(0)
+    said = errors.read().strip().splitlines() or ["nothing said"]
+    return next((one for one in reversed(said) if "Error" in one), said[-1])[:300]
 
 
 @dataclass
@@ -345,10 +334,9 @@ def _watch(
     with suppress(psutil.Error):
         other = psutil.Process(process.pid)
         while process.poll() is None:
-            taken = other.memory_info().rss - before
-            if taken > limit:
+            seen.memory = max(seen.memory, other.memory_info().rss - before)
+            if seen.memory > limit:
                 process.kill()
-                seen.memory = max(seen.memory, taken)
             with suppress(OSError):  # files come and go
                 sizes = [path.stat().st_size for path in spill.rglob("*") if path.is_file()]
                 seen.disk = max(seen.disk, sum(sizes))
