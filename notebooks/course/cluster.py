@@ -1,12 +1,13 @@
 """Is there a cluster here? If not, the cells that need one say so, and nothing fails.
 
-A notebook of the course that uses Spark begins those cells with the line
-``# on the cluster``, and calls ``spark_is_here()`` once.
+A notebook of the course that uses Spark has the line ``# on the cluster`` among the comments
+at the top of those cells, and calls ``spark_is_here()`` once.
 """
 
 import os
 import socket
 from importlib.util import find_spec
+from itertools import takewhile
 from urllib.parse import urlsplit
 
 MARK = "# on the cluster"
@@ -32,7 +33,7 @@ def spark_is_here() -> bool:
 
     That is so if ``SPARK_REMOTE`` names a server that answers, or if Spark itself is
     installed, as in the service jupyter-pyspark. Otherwise a sentence says what is missing,
-    and from now on each cell that begins with ``# on the cluster`` prints that it was not run.
+    and from now on each cell marked ``# on the cluster`` prints that it was not run.
     """
     problem = _problem()
     _skip_cells(bool(problem))
@@ -47,7 +48,7 @@ def _problem() -> str:
     if find_spec("pyspark") is None:
         return "There is no cluster here: this Python has no Spark."
     if not address:
-        # Spark itself needs py4j, which its client for remote servers has not
+        # Spark itself needs py4j, which its client for remote servers lacks
         return "" if find_spec("py4j") else f"There is no cluster here: {REMOTE} is not set."
     parts = urlsplit(address)
     try:
@@ -72,5 +73,7 @@ def _skip_cells(skip: bool) -> None:
 
 def _not_run(lines: list[str]) -> list[str]:
     """A cell as it is; one that needs the cluster as a print that says it was not run."""
-    marked = any(line.strip() == MARK for line in lines[:1])
+    # a folded cell has a comment of its own above the mark
+    comments = takewhile(lambda line: line.startswith("#"), lines)
+    marked = any(line.strip() == MARK for line in comments)
     return [f"print({SKIPPED!r})\n"] if marked else lines
