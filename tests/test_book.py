@@ -223,6 +223,7 @@ def walks(site: Path, pages: list[str], serve: Serve, browser: Browser) -> dict[
     walks = {dark: Walk(dark, {}) for dark in (False, True)}
     with opener(browser) as start:
         here = start(base)
+        here.page.set_viewport_size(LAPTOP)
         for name in pages:
             here.elsewhere.clear()
             here.errors.clear()
@@ -250,10 +251,10 @@ def look(here: Visit, dark: bool) -> Looked:
     """What is asked of a page that is open, but for barriers."""
     page = here.page
     turn(page, dark)
+    laptop = page.evaluate(CODE)
     page.set_viewport_size(PHONE)
     phone = page.evaluate(LOOKS)
     page.set_viewport_size(LAPTOP)
-    laptop = page.evaluate(CODE)
     return Looked(page.url, [*here.elsewhere], [*here.errors], [], laptop, phone)
 
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pika
@@ -39,8 +40,12 @@ def node(folder: Path) -> rabbitmq.RabbitMQ:
 def mappers(folder: Path) -> list[psutil.Process]:
     """The ``epmd`` processes of a datalab: they name it in their environment only."""
     home = str(folder / "rabbitmq")
-    named = [p for p in psutil.process_iter(["name"]) if p.info["name"] == "epmd"]
-    return [process for process in named if process.environ().get("HOME") == home]
+    found = []
+    for process in psutil.process_iter(["name"]):
+        with suppress(psutil.Error):  # one that ends at this moment
+            if process.info["name"] == "epmd" and process.environ().get("HOME") == home:
+                found.append(process)
+    return found
 
 
 def amqp_url(folder: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -69,6 +70,8 @@ def remote(folder: Path) -> str:
 def session(folder: Path) -> Iterator[SparkSession]:
     from pyspark.sql import SparkSession
 
+    # PySpark takes a worker of xdist, whose main module has no file, for a run of its doctests
+    vars(sys.modules["__main__"]).setdefault("__file__", __file__)
     made = SparkSession.builder.remote(remote(folder)).create()
     try:
         yield made

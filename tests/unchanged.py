@@ -11,6 +11,7 @@ track, but for the notebooks of other units and, for some tests, the pages of th
 import hashlib
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -25,20 +26,22 @@ KEY = "unchanged/passed"
 LEFT_OUT = pytest.StashKey[dict[str, int]]()
 #: In seconds. Packages that a notebook asks an index for, say, are others after a week.
 LASTS = 7 * 24 * 3600
-#: Pages and what tells of the project: no test of a unit, or of the datalab, reads these.
-PAGES = (
-    *(f"book/{page.name}" for page in ROOT.glob("book/*.md")),
-    *("book/images/", "README.md", "LICENSE", "_toc.yml", ".github/", ".ci/"),
-)
+#: What no test of a unit or of the datalab reads: the book, and what tells of the project.
+PAGES = ("book/", "README.md", "LICENSE", "_toc.yml", ".github/", ".ci/")
 UNITS = tuple(f"notebooks/{path.name}" for path in ROOT.glob("notebooks/*.ipynb"))
 PICTURES = "notebooks/images/"
-#: Modules of the datalab, of what lies beside the notebooks, of small books: they read no unit,
-#: and none of the pages.
-OF_NO_UNIT = """
-    archives arrays binaries bucket catalogue checks cli database datalab earth_modules internet
-    measure mutation new_server product rabbitmq samples samples_earth spark store_choice tiny_book
-    trust unchanged
-"""
+TESTS = tuple(f"tests/{path.name}" for path in ROOT.glob("tests/test_*.py"))
+#: Modules of the datalab and of what lies beside the notebooks, which read no unit; and what they
+#: read of the book.
+OF_NO_UNIT: dict[str, tuple[str, ...]] = {
+    "tiny_book": ("book/_ext/", "book/_static/"),
+    **dict.fromkeys(["archives", "arrays", "binaries", "bucket", "catalogue", "checks", "cli"], ()),
+    **dict.fromkeys(["database", "datalab", "earth_modules", "internet", "measure"], ()),
+    **dict.fromkeys(
+        ["mutation", "new_server", "product", "rabbitmq", "samples", "samples_earth"], ()
+    ),
+    **dict.fromkeys(["spark", "store_choice", "trust", "unchanged"], ()),
+}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -71,19 +74,28 @@ def machine() -> str:
 
 
 @cache
-def digest(left_out: tuple[str, ...], unit: str = "") -> str:
-    """Of all files but those whose path begins with one of ``left_out``; of ``unit`` anyway."""
+def digest(left_out: tuple[str, ...], but: tuple[str, ...] = ()) -> str:
+    """Of all files but those whose path begins with one of ``left_out``, and not one of ``but``."""
     read = [
         f"{name} {content}"
         for name, content in files().items()
-        if name == unit or not name.startswith(left_out)
+        if name.startswith(but) or not name.startswith(left_out)
     ]
     return hashlib.sha256("\n".join([machine(), *read]).encode()).hexdigest()
 
 
-def of_unit(path: Path) -> str:
-    """The digest of all that the runs of a unit may read."""
-    return digest((*PAGES, *UNITS), f"notebooks/{path.name}")
+@cache
+def of_unit(path: Path, module: Path | None = None) -> str:
+    """The digest of all that a run of a unit may read, by a module of tests or as it is stored."""
+    return digest((*PAGES, *UNITS, *TESTS), (f"notebooks/{path.name}", *modules(module)))
+
+
+def modules(module: Path | None) -> tuple[str, ...]:
+    """A module of tests and those that it imports."""
+    if module is None:
+        return ()
+    others = re.findall(r"tests(?:\.| import )(test_\w+)", module.read_text(encoding="utf-8"))
+    return (f"tests/{module.name}", *(f"tests/{other}.py" for other in others))
 
 
 def outputs(path: Path) -> Path:
@@ -93,12 +105,16 @@ def outputs(path: Path) -> Path:
 
 def read_by(item: pytest.Item) -> str:
     """The digest of all that a test may read."""
+    if item.path.suffix == ".ipynb":
+        return of_unit(item.path)
     parameters = item.callspec.params if hasattr(item, "callspec") else {}
-    path = parameters.get("path", item.path)
+    path = parameters.get("path")
     if isinstance(path, Path) and path.suffix == ".ipynb":
-        return of_unit(path)
-    if item.path.stem.removeprefix("test_") in OF_NO_UNIT.split():
-        return digest((*PAGES, *UNITS, PICTURES))
+        return of_unit(path, item.path)
+    name = item.path.stem.removeprefix("test_")
+    if name in OF_NO_UNIT:
+        left_out = (*PAGES, *UNITS, PICTURES, *TESTS)
+        return digest(left_out, (*modules(item.path), *OF_NO_UNIT[name]))
     return digest(())
 
 
