@@ -175,9 +175,11 @@ def _processes() -> _Seen:
 
 
 def _alive(process: psutil.Process) -> bool:
-    # A zombie has ended: whoever started it (perhaps another process) collects it later.
+    # A zombie has ended: whoever started it (perhaps another process) collects it later. But
+    # as long as another thread of it is about to end, it holds its ports.
     try:
-        return bool(process.is_running()) and process.status() != psutil.STATUS_ZOMBIE
+        ended = process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1
+        return bool(process.is_running()) and not ended
     except psutil.NoSuchProcess:
         return False
 

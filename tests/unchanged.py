@@ -31,17 +31,14 @@ PAGES = ("book/", "README.md", "LICENSE", "_toc.yml", ".github/", ".ci/")
 UNITS = tuple(f"notebooks/{path.name}" for path in ROOT.glob("notebooks/*.ipynb"))
 PICTURES = "notebooks/images/"
 TESTS = tuple(f"tests/{path.name}" for path in ROOT.glob("tests/test_*.py"))
-#: Modules of the datalab and of what lies beside the notebooks, which read no unit; and what they
-#: read of the book.
-OF_NO_UNIT: dict[str, tuple[str, ...]] = {
-    "tiny_book": ("book/_ext/", "book/_static/"),
-    **dict.fromkeys(["archives", "arrays", "binaries", "bucket", "catalogue", "checks", "cli"], ()),
-    **dict.fromkeys(["database", "datalab", "earth_modules", "internet", "measure"], ()),
-    **dict.fromkeys(
-        ["mutation", "new_server", "product", "rabbitmq", "samples", "samples_earth"], ()
-    ),
-    **dict.fromkeys(["spark", "store_choice", "trust", "unchanged"], ()),
-}
+#: Modules of the datalab and of what lies beside the notebooks: they read no unit, no page.
+OF_NO_UNIT = set(
+    """archives arrays binaries bucket catalogue checks cli database datalab earth_modules
+    internet measure mutation new_server product rabbitmq samples samples_earth spark
+    store_choice tiny_book trust unchanged""".split()  # noqa: SIM905 - short, so that it is read
+)
+#: What one of them reads of the book all the same.
+OF_THE_BOOK = {"tiny_book": ("book/_ext/", "book/_static/")}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -114,7 +111,7 @@ def read_by(item: pytest.Item) -> str:
     name = item.path.stem.removeprefix("test_")
     if name in OF_NO_UNIT:
         left_out = (*PAGES, *UNITS, PICTURES, *TESTS)
-        return digest(left_out, (*modules(item.path), *OF_NO_UNIT[name]))
+        return digest(left_out, (*modules(item.path), *OF_THE_BOOK.get(name, ())))
     return digest(())
 
 
