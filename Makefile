@@ -2,7 +2,7 @@
 # Nothing is needed but Python 3.11 to 3.14, git, make and a package index.
 
 .DEFAULT_GOAL := help
-.PHONY: help got minio book serve lab test stores exercises badges version lock clean
+.PHONY: help got minio book serve lab test stores engines exercises badges version lock clean
 MAKEFLAGS += --no-print-directory
 
 VENV := .venv
@@ -46,6 +46,9 @@ test: got  ## test notebooks, datalab, book: what a change since the last time m
 
 stores: got  ## try every feature of the two S3 stores, write the table of book/testing.md
 	@$(PYTHON) -m tests.stores
+
+engines: got  ## measure the engines of part 5 on one large table (ROWS=60000000)
+	@$(PYTHON) -m tests.engines $(if $(ROWS),--rows $(ROWS))
 
 exercises: $(VENV)/cluster  ## how well the checks are proven (NOTEBOOK=...: its exercises as text; EDITED=...: take it back)
 	@$(PYTHON) -m tests.exercises $(NOTEBOOK) $(EDITED) $(if $(filter no,$(MUTANTS)),--no-mutants)
