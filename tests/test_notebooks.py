@@ -137,6 +137,8 @@ def test_exercises_have_the_three_cell_form(path: Path, notebook: nbformat.Noteb
         assert task.source.startswith(f"### Exercise {unit}.{number}: ")
         assert 1 <= task.source.count("<details><summary>Hint") <= 2
         assert solution.metadata.course.stub and solution.metadata.course.wrong_answers
+        for cell, name in ((solution, "solution"), (check, "check")):
+            assert cell.metadata.mystnb.code_prompt_show == f"Show the {name}"
         assert check.source.splitlines()[-1].strip().startswith("print(")
 
 
