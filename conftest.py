@@ -8,15 +8,17 @@ absence. The book is built from the outputs of the run here.
 import os
 import shutil
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import boto3
 import nbformat
 import pytest
-from nbmake.nb_run import NotebookRun
+from nbmake import nb_run
 from nbmake.pytest_items import NotebookFailedException, NotebookItem
 
+from book.execute import Kernel
 from datalab.environment import merge
 from datalab.errors import DatalabError
 from datalab.lab import AVAILABLE, STORE_VARIABLE, Datalab
@@ -41,6 +43,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.collectonly:
         return
     config.stash[LAB] = stack = ExitStack()
+    # nbmake has no option for it
+    nb_run.NotebookClient = partial(nb_run.NotebookClient, kernel_manager_class=Kernel)
     is_worker = hasattr(config, "workerinput")
     capture = config.pluginmanager.getplugin("capturemanager")
     try:
@@ -106,15 +110,8 @@ class CheckedNotebook(NotebookItem):
         self.add_marker(pytest.mark.xdist_group(parent.name))
 
     def runtest(self) -> None:
-        run = NotebookRun(self.path, self.config.option.nbmake_timeout)
-        try:
-            result = run.execute()
-        except RuntimeError as error:
-            # Jupyter chooses TCP ports a moment before its kernel takes them; among the
-            # thousands of connections of a run somebody else is quicker now and then.
-            if "Kernel died before replying" not in str(error):
-                raise
-            result = run.execute()
+        run = nb_run.NotebookRun(self.path, self.config.option.nbmake_timeout)
+        result = run.execute()
         if result.error is not None:
             raise NotebookFailedException(result)
         secrets = secrets_of(Datalab(Path(os.environ["TEST_DATALAB"])))

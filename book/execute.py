@@ -7,18 +7,22 @@ again, and after a failure only what is missing runs.
 """
 
 import os
+import shutil
 import sys
+import weakref
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from queue import SimpleQueue
+from tempfile import mkdtemp
 from typing import Any
 
 import nbformat
 import yaml
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn, JupyterCacheAbstract
+from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
@@ -83,6 +87,31 @@ def keep(source: Path, path: Path, executed: nbformat.NotebookNode) -> None:
     cache_of(source).cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
 
 
+class Kernel(AsyncKernelManager):
+    """A kernel that is spoken to through sockets in a folder that only its user may enter.
+
+    The default is TCP, on ports that are chosen a moment before the kernel takes them:
+    beside the thousands of connections of a whole run, somebody else is quicker now and then.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        folder = mkdtemp(prefix="kernel-")  # a short path: macOS allows 103 characters
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        super().__init__(transport="ipc", connection_file=f"{folder}/k.json", **options)
+
+
+def client(notebook: nbformat.NotebookNode, folder: Path, timeout: int) -> NotebookClient:
+    """What runs a notebook in a folder; a cell may take ``timeout`` seconds."""
+    return NotebookClient(
+        notebook,
+        timeout=timeout,
+        kernel_name="python3",
+        kernel_manager_class=Kernel,
+        resources={"metadata": {"path": str(folder)}},
+        record_timing=False,  # the book's cache compares metadata
+    )
+
+
 def execute(path: Path, environment: dict[str, str]) -> nbformat.NotebookNode:
     """The notebook with its outputs.
 
@@ -92,17 +121,8 @@ def execute(path: Path, environment: dict[str, str]) -> nbformat.NotebookNode:
         A cell failed that is not tagged ``raises-exception``, took too long, or killed Python.
     """
     config = _settings(path.parents[1] / "_config.yml")
-    notebook = _read(path)
-    client = NotebookClient(
-        notebook,
-        timeout=config["execute"]["timeout"],
-        kernel_name="python3",
-        resources={"metadata": {"path": str(path.parent)}},
-        record_timing=False,  # the cache compares metadata
-        # without the warning that it talks over TCP, which is on 127.0.0.1
-        extra_arguments=["--log-level=ERROR"],
-    )
-    return client.execute(env=environment)
+    timeout = config["execute"]["timeout"]
+    return client(_read(path), path.parent, timeout).execute(env=environment)
 
 
 @contextmanager

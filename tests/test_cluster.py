@@ -11,8 +11,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
+from book import execute
 from tests.test_exercises import write_all
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,9 +28,7 @@ def run(folder: Path) -> dict[str, str]:
     """What each cell of the unit, with its solutions, prints."""
     write_all(ROOT / "notebooks", folder, solutions=True)
     notebook = nbformat.read(folder / NAME, as_version=4)
-    NotebookClient(
-        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
-    ).execute()
+    execute.client(notebook, folder, 300).execute()
     return {
         cell.id: "".join(out.text for out in cell.outputs if out.output_type == "stream")
         for cell in notebook.cells

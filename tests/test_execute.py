@@ -1,5 +1,6 @@
 """Running the book's notebooks before its build: side by side, and only what is missing."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -57,6 +58,16 @@ def test_each_notebook_runs_on_the_datalab_and_only_what_changed_runs_again(
     assert missing(source) == []
     assert execute.run(source, 2) == {}  # at once, without a datalab
     assert capsys.readouterr().err == ""
+
+
+def test_a_notebook_is_spoken_to_through_no_port_that_somebody_else_could_take(
+    tmp_path: Path,
+) -> None:
+    """Among the connections of a whole run, a port chosen a moment before was taken."""
+    asks = "from ipykernel.kernelapp import IPKernelApp\nprint(IPKernelApp.instance().transport)"
+    source = book(tmp_path, one=asks)
+    (cell,) = execute.execute(source / "notebooks" / "one.ipynb", dict(os.environ)).cells
+    assert cell.outputs[0].text == "ipc\n"
 
 
 def test_every_notebook_of_the_book_is_run_the_longest_first() -> None:

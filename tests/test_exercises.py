@@ -18,9 +18,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError
 
+from book import execute
 from tests.mutation import Mutant, mutants, spoilers
 from tests.service import nothing_left_behind, printed, service
 
@@ -83,25 +83,10 @@ class Proof:
         self.problems: list[str] = []
         self.exercises: list[Exercise] = []
         self.notebook = nbformat.reads(json.dumps(student_edition(source)), as_version=4)
-        self.client = NotebookClient(
-            self.notebook,
-            timeout=300,
-            interrupt_on_timeout=True,  # of a mutant that never ends: the next one is tried
-            kernel_name="python3",
-            resources={"metadata": {"path": str(folder)}},
-        )
+        self.client = execute.client(self.notebook, folder, 300)
+        self.client.interrupt_on_timeout = True  # a mutant that never ends: the next one is tried
 
     def run(self) -> list[str]:
-        try:
-            return self._run_all()
-        except RuntimeError as error:
-            # Jupyter chooses TCP ports a moment before its kernel takes them; among the
-            # thousands of connections of a run somebody else is quicker now and then.
-            if "Kernel died before replying" not in str(error):
-                raise
-            return self._run_all()
-
-    def _run_all(self) -> list[str]:
         with self.client.setup_kernel(env=self.environment):
             for position, cell in enumerate(self.notebook.cells):
                 if cell.cell_type != "code":
@@ -249,9 +234,7 @@ def run(notebook: dict, environment: dict[str, str], folder: Path) -> dict[str, 
     """Run a notebook from its source; what its code cells printed and gave, by id."""
     write_all(ROOT / "notebooks", folder)
     read = nbformat.reads(json.dumps(notebook), as_version=4)
-    resources = {"metadata": {"path": str(folder)}}
-    client = NotebookClient(read, timeout=300, kernel_name="python3", resources=resources)
-    client.execute(env=environment)
+    execute.client(read, folder, 300).execute(env=environment)
     return printed(read)
 
 

@@ -14,8 +14,8 @@ import nbformat
 import psycopg
 import pytest
 from botocore.exceptions import ClientError
-from nbclient import NotebookClient
 
+from book import execute
 from datalab import service
 from datalab.environment import merge
 from datalab.lab import Datalab
@@ -164,14 +164,8 @@ def test_what_was_left_is_found_and_what_was_there_before_is_not() -> None:
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_in_a_service_and_leaves_nothing(path: Path, work: Path) -> None:
     notebook = nbformat.read(work / path.name, as_version=4)
-    client = NotebookClient(
-        notebook,
-        timeout=300,
-        kernel_name="python3",
-        resources={"metadata": {"path": str(work)}},
-    )
     with services.nothing_left_behind():
-        client.execute(env=services.service(path))
+        execute.client(notebook, work, 300).execute(env=services.service(path))
     for cell in notebook.cells:
         if "raises-exception" in cell.metadata.get("tags", []):
             raised = any(output.output_type == "error" for output in cell.outputs)
