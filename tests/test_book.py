@@ -6,6 +6,8 @@ are in tests/test_tiny_book.py.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 import shutil
@@ -214,30 +216,61 @@ class Walk(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def walks(site: Path, pages: list[str], serve: Serve, browser: Browser) -> dict[bool, Walk]:
+def walks(
+    site: Path, pages: list[str], serve: Serve, browser: Browser, request: pytest.FixtureRequest
+) -> dict[bool, Walk]:
     """Each page is opened once for all that is asked of every page.
 
-    In the light first; then the reader's system turns dark, and the page follows.
+    What was seen of a page is kept, and taken again while no file of the page has changed.
     """
     base = serve(site)
+    kept = Path(os.environ["TEST_OUTPUTS"], "pages")
+    before = [] if request.config.option.everything else [path.name for path in kept.glob("*")]
+    kept.mkdir(exist_ok=True)
     walks = {dark: Walk(dark, {}) for dark in (False, True)}
     with opener(browser) as start:
         here = start(base)
         here.page.set_viewport_size(LAPTOP)
+        files = {name: digest(site, name, browser) for name in pages}
         for name in pages:
-            here.elsewhere.clear()
-            here.errors.clear()
-            here.page.goto(base + name)
-            page = settle(here).page
-            page.evaluate(WITH_ALL_PICTURES)
-            page.wait_for_function("[...document.images].every(one => one.complete)")
-            seen = {dark: look(here, dark) for dark in walks}
-            # axe comes last, since it fetches things itself
-            for dark, rules in ((True, COLOURS), (False, WCAG)):
-                turn(page, dark)
-                looked = seen[dark]._replace(barriers=barriers(page, rules))
-                walks[dark].pages[name] = looked._replace(address=page.url.removeprefix(base))
+            seen = kept / files[name]
+            if seen.name not in before:
+                both = look_at(here, base, name)
+                seen.write_text(json.dumps(both))
+            for dark, looked in zip(walks, json.loads(seen.read_text()), strict=True):
+                walks[dark].pages[name] = Looked(*looked)
+    for path in kept.glob("*"):
+        if path.name not in files.values():
+            path.unlink()
     return walks
+
+
+def digest(site: Path, name: str, browser: Browser) -> str:
+    """Of all that may change what a browser finds on a page."""
+    html = (site / name).read_text(encoding="utf-8")
+    pictures = sorted(set(re.findall(r"_images/[^\"']+", html)))
+    read = [site / name, *(site / each for each in pictures)]
+    read += [path for path in sorted(site.glob("_static/**/*")) if path.is_file()]
+    read += [Path(__file__), ROOT / "tests" / "browser.py"]
+    contents = [hashlib.sha256(path.read_bytes()).hexdigest() for path in read]
+    return hashlib.sha256(" ".join([browser.version, name, *contents]).encode()).hexdigest()
+
+
+def look_at(here: Visit, base: str, name: str) -> list[Looked]:
+    """A page in the light; then the reader's system turns dark, and the page follows."""
+    here.elsewhere.clear()
+    here.errors.clear()
+    here.page.goto(base + name)
+    page = settle(here).page
+    page.evaluate(WITH_ALL_PICTURES)
+    page.wait_for_function("[...document.images].every(one => one.complete)")
+    seen = {dark: look(here, dark) for dark in (False, True)}
+    # axe comes last, since it fetches things itself
+    for dark, rules in ((True, COLOURS), (False, WCAG)):
+        turn(page, dark)
+        address = page.url.removeprefix(base)
+        seen[dark] = seen[dark]._replace(barriers=barriers(page, rules), address=address)
+    return list(seen.values())
 
 
 def turn(page: Page, dark: bool) -> None:

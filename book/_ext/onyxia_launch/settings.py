@@ -39,16 +39,12 @@ def read(given: Mapping[str, Any]) -> dict[str, Any]:
     settings = copy.deepcopy(dict(given))
     for error in VALIDATOR.iter_errors(settings):
         raise ConfigError(_message(error))
-    for key, instance in settings["instances"].items():
-        for chart in instance["services"]:
-            if chart not in settings["services"]:
-                where = _name("instances", key, "services")
-                raise ConfigError(f"{where}: {chart!r} does not fit. launch_services lacks it.")
-    for name, notebook in settings["notebooks"].items():
-        for chart in notebook["charts"]:
-            if chart not in settings["services"]:
-                where = _name("notebooks", name, "charts")
-                raise ConfigError(f"{where}: {chart!r} does not fit. launch_services lacks it.")
+    for option, inside in (("instances", "services"), ("notebooks", "charts")):
+        for name, one in settings[option].items():
+            for chart in one[inside]:
+                if chart not in settings["services"]:
+                    where = _name(option, name, inside)
+                    raise ConfigError(f"{where}: {chart!r} does not fit. launch_services lacks it.")
     host = urlsplit(settings["repository"]).netloc
     seen = "gitlab" if "gitlab" in host else {"github.com": "github"}.get(host)
     if not settings.setdefault("forge", seen):
