@@ -147,7 +147,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 #: Groups of tests that take minutes, in the order in which they begin; the rest fills up.
 LONGEST = (
-    "in a service, one after the other",
     "book",
     "datalabs of their own",
     "what is killed",

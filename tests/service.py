@@ -55,16 +55,25 @@ def administrator() -> boto3.client:
 
 
 @contextmanager
-def nothing_left_behind() -> Iterator[None]:
+def nothing_left_behind(folder: Path | None = None) -> Iterator[None]:
     """The store is searched before and after: what is new there was left behind.
+
+    So is the folder in which a notebook runs, if it is given. What leaves nothing disturbs
+    nothing that comes after it, in whichever order a student opens the units.
 
     Where a notebook has made the project's bucket keep versions, other tests of this worker
     leave delete markers there.
     """
-    before = found_on_the_store()
+    before = found_on_the_store() + found_in(folder)
     yield
-    left = [each for each in found_on_the_store() if each not in before]
+    left = [each for each in found_on_the_store() + found_in(folder) if each not in before]
     assert not left, left
+
+
+def found_in(folder: Path | None) -> list[str]:
+    """The files of a folder but for those that Python compiles."""
+    paths = sorted(folder.rglob("*")) if folder else []
+    return [str(path) for path in paths if "__pycache__" not in path.parts]
 
 
 def found_on_the_store() -> list[str]:

@@ -103,6 +103,8 @@ class Proof:
                     self._prove(position, failure)
                 elif failure and "raises-exception" not in tags:
                     self.problems.append(f"{cell.id} needs an answer: {failure}")
+                elif "raises-exception" in tags and not failure:
+                    self.problems.append(f"{cell.id} is to show an error, and ran through")
         return self.problems
 
     def _prove(self, position: int, on_stub: str | None) -> None:
@@ -251,7 +253,7 @@ def test_every_exercise_is_proven_and_a_student_may_skip_it(path: Path, tmp_path
     write_all(ROOT / "notebooks", tmp_path)
     source = json.loads(path.read_text(encoding="utf-8"))
     elsewhere = NOT_IN_A_SERVICE.get(path.stem, ())
-    with nothing_left_behind():
+    with nothing_left_behind(tmp_path):
         assert proof(source, tmp_path, service(path), elsewhere) == []
 
 

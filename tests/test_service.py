@@ -1,6 +1,6 @@
-"""The datalab as the platform: what a service has, and every notebook run with no more.
+"""The datalab as the platform: what a service has.
 
-The student's edition, each notebook alone, runs so in tests/test_exercises.py.
+Every notebook runs with no more than that in tests/test_exercises.py.
 """
 
 import json
@@ -10,12 +10,10 @@ import subprocess
 from pathlib import Path
 
 import boto3
-import nbformat
 import psycopg
 import pytest
 from botocore.exceptions import ClientError
 
-from book import execute
 from datalab import service
 from datalab.environment import merge
 from datalab.lab import Datalab
@@ -24,7 +22,6 @@ from datalab.servers.spark import Spark
 from datalab.state import FILE as STATE
 from datalab.state import SERVICE, State, read
 from tests import service as services
-from tests.test_exercises import write_all
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted(ROOT.glob("notebooks/*.ipynb"))
@@ -135,38 +132,21 @@ def test_the_page_on_testing_shows_the_table_of_the_code() -> None:
         assert f"| `{name}` | {text} | {source} |" in page, name
 
 
-# -- the notebooks, in the order of the badges ----------------------------------------
+# -- what a notebook leaves behind -----------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The work folder of one service, in which unit follows unit."""
-    folder = tmp_path_factory.mktemp("work")
-    write_all(ROOT / "notebooks", folder, solutions=True)
-    return folder
-
-
-def test_what_was_left_is_found_and_what_was_there_before_is_not() -> None:
+def test_what_was_left_is_found_and_what_was_there_before_is_not(tmp_path: Path) -> None:
     s3 = services.administrator()
     before, left = ({"Bucket": "projet-village", "Key": f"test-service/{n}"} for n in "ab")
     s3.put_object(**before, Body=b"")
+    (tmp_path / "a").touch()
     try:
-        with services.nothing_left_behind():
+        with services.nothing_left_behind(tmp_path):
             pass
         with pytest.raises(AssertionError, match="test-service/b"), services.nothing_left_behind():
             s3.put_object(**left, Body=b"")
+        with pytest.raises(AssertionError, match="b"), services.nothing_left_behind(tmp_path):
+            (tmp_path / "b").touch()
     finally:
         for each in (before, left):
             s3.delete_object(**each)
-
-
-@pytest.mark.xdist_group("in a service, one after the other")
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs_in_a_service_and_leaves_nothing(path: Path, work: Path) -> None:
-    notebook = nbformat.read(work / path.name, as_version=4)
-    with services.nothing_left_behind():
-        execute.client(notebook, work, 300).execute(env=services.service(path))
-    for cell in notebook.cells:
-        if "raises-exception" in cell.metadata.get("tags", []):
-            raised = any(output.output_type == "error" for output in cell.outputs)
-            assert raised, f"cell {cell.id} is to show an error, and ran through"

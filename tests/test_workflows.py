@@ -128,7 +128,7 @@ def test_the_cache_of_minio_is_where_it_is_built_and_follows_its_versions() -> N
 
 
 def test_every_notebook_runs_on_the_second_store_in_each_way() -> None:
-    """As stored; with solutions in a service; in the student's edition."""
+    """As stored; and in a service, in the student's edition."""
     (step,) = [
         step["run"]
         for step in read("test.yml")["jobs"]["second-store"]["steps"]
