@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import packages_distributions, requires
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ import prepare_service  # noqa: E402
 from course import CourseError, packages  # noqa: E402
 
 NOTEBOOKS = {
-    path.stem: json.loads(path.read_text(encoding="utf-8"))
+    path: json.loads(path.read_text(encoding="utf-8"))
     for path in sorted(ROOT.glob("notebooks/*.ipynb"))
 }
 #: Programs and modules that lie beside the notebooks, and go where they go.
@@ -91,7 +92,8 @@ def asked(notebook: dict[str, Any]) -> list[str]:
     ]
 
 
-ASKED = {name: asked(notebook) for name, notebook in NOTEBOOKS.items()}
+ASKED = {path: asked(notebook) for path, notebook in NOTEBOOKS.items()}
+stem = attrgetter("stem")
 
 
 @cache
@@ -121,18 +123,18 @@ def _requires(name: str) -> list[str]:
         return []  # on the platform only
 
 
-@pytest.mark.parametrize("chapter", [name for name in NOTEBOOKS if ASKED[name]])
-def test_the_start_script_reads_what_the_first_of_its_cells_asks_for(chapter: str) -> None:
-    read = prepare_service.requirements(NOTEBOOKS[chapter])
-    assert read and read == ASKED[chapter][: len(read)]
+@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if ASKED[path]], ids=stem)
+def test_the_start_script_reads_what_the_first_of_its_cells_asks_for(path: Path) -> None:
+    read = prepare_service.requirements(NOTEBOOKS[path])
+    assert read and read == ASKED[path][: len(read)]
 
 
-@pytest.mark.parametrize("chapter", NOTEBOOKS)
-def test_what_a_notebook_asks_for_is_locked_and_says_no_version(chapter: str) -> None:
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=stem)
+def test_what_a_notebook_asks_for_is_locked_and_says_no_version(path: Path) -> None:
     groups = PROJECT["dependency-groups"]
     lines = groups["notebooks"] + groups.get("cluster", [])
     locked = {canonicalize_name(r.name): r.extras for r in map(Requirement, lines)}
-    for line in ASKED[chapter]:
+    for line in ASKED[path]:
         wanted = Requirement(line)
         # which version it is, the service says, and the lock
         assert not wanted.specifier and wanted.marker is None, line
@@ -140,16 +142,16 @@ def test_what_a_notebook_asks_for_is_locked_and_says_no_version(chapter: str) ->
         assert wanted.extras <= locked[canonicalize_name(wanted.name)], line
 
 
-@pytest.mark.parametrize("chapter", NOTEBOOKS)
-def test_what_a_notebook_imports_is_asked_for_or_in_every_service(chapter: str) -> None:
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=stem)
+def test_what_a_notebook_imports_is_asked_for_or_in_every_service(path: Path) -> None:
     """Every service has what the group `platform` of pyproject.toml names."""
-    if lacking := packages.missing(*ASKED[chapter]):
+    if lacking := packages.missing(*ASKED[path]):
         pytest.skip(f"not installed here: {', '.join(lacking)}")
-    there = with_what_they_need(*ASKED[chapter], *PROJECT["dependency-groups"]["platform"])
+    there = with_what_they_need(*ASKED[path], *PROJECT["dependency-groups"]["platform"])
     distributions = packages_distributions()
     lacking = {
         name
-        for name in imported(NOTEBOOKS[chapter]) - set(sys.stdlib_module_names) - BESIDE
+        for name in imported(NOTEBOOKS[path]) - set(sys.stdlib_module_names) - BESIDE
         if not there & {canonicalize_name(each) for each in distributions.get(name, [])}
     }
     assert not lacking, "name what brings them in the notebook's call of install()"
@@ -246,12 +248,12 @@ def asked_by_all() -> list[str]:
     return sorted({line for lines in ASKED.values() for line in lines})
 
 
-@pytest.mark.parametrize("chapter", [name for name in NOTEBOOKS if ASKED[name]])
+@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if ASKED[path]], ids=stem)
 def test_a_notebook_installs_what_it_needs_and_moves_nothing(
-    platform: Platform, chapter: str
+    platform: Platform, path: Path
 ) -> None:
     before = platform.versions()
-    said = platform.install(*ASKED[chapter])
+    said = platform.install(*ASKED[path])
     assert "Left out" not in said
     after = platform.versions()
     assert {name: after.get(name) for name in before} == before

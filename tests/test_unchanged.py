@@ -17,6 +17,7 @@ FILES = {
     ".gitignore": ".pytest_cache\n__pycache__\n",
     "tests/__init__.py": "",
     "tests/test_datalab.py": "def test_of_the_datalab(): pass\n",
+    "tests/test_cheatsheet.py": "def test_of_the_cheatsheet(): pass\n",
     "tests/test_book.py": (
         "import os\ndef test_of_the_book(): assert 'BROKEN' not in os.environ\n"
     ),
@@ -31,12 +32,19 @@ FILES = {
     "notebooks/course/checks.py": "",
     "datalab/lab.py": "",
     "book/index.md": "Welcome.",
+    "book/cheatsheet.md": "aws s3 ls",
 }
-ALL = {"of_the_datalab", "of_the_book", "of_a_unit[11_one]", "of_a_unit[12_two]"}
+ALL = {
+    "of_the_datalab",
+    "of_the_cheatsheet",
+    "of_the_book",
+    "of_a_unit[11_one]",
+    "of_a_unit[12_two]",
+}
 
 
 class Project:
-    """A project with four tests."""
+    """A project with five tests."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -73,13 +81,15 @@ def project(tmp_path: Path) -> Project:
 def test_a_change_runs_what_may_read_it(project: Project) -> None:
     assert project.test() == ALL
     assert project.test() == set()
-    assert "4 tests were left out" in project.said and "make test ALL=yes" in project.said
+    assert "5 tests were left out" in project.said and "make test ALL=yes" in project.said
     project.add("notebooks/12_two.ipynb")
     assert project.test() == {"of_a_unit[12_two]", "of_the_book"}
     project.add("book/index.md")
     assert project.test() == {"of_the_book"}
+    project.add("book/cheatsheet.md")
+    assert project.test() == {"of_the_book", "of_the_cheatsheet"}
     project.add("tests/test_units.py")
-    assert project.test() == ALL - {"of_the_datalab"}
+    assert project.test() == ALL - {"of_the_datalab", "of_the_cheatsheet"}
     project.add("tests/helper.py")
     assert project.test() == ALL
     project.add("notebooks/course/checks.py")
@@ -97,6 +107,8 @@ def test_what_failed_runs_again_and_so_does_what_is_asked_for(project: Project) 
     assert project.test() == ALL  # nobody knows what changed
 
 
-def test_modules_that_read_no_unit_are_there() -> None:
-    for name in unchanged.OF_NO_UNIT:
+def test_modules_and_what_they_read_are_there() -> None:
+    for name, read in unchanged.READ.items():
         assert (unchanged.ROOT / "tests" / f"test_{name}.py").is_file(), name
+        for start in read:
+            assert any(path.startswith(start) for path in unchanged.files()), start

@@ -32,13 +32,21 @@ UNITS = tuple(f"notebooks/{path.name}" for path in ROOT.glob("notebooks/*.ipynb"
 PICTURES = "notebooks/images/"
 TESTS = tuple(f"tests/{path.name}" for path in ROOT.glob("tests/test_*.py"))
 #: Modules of the datalab and of what lies beside the notebooks: they read no unit, no page.
-OF_NO_UNIT = set(
-    """archives arrays binaries bucket catalogue checks cli database datalab earth_modules
-    internet measure mutation new_server product rabbitmq samples samples_earth spark
-    store_choice tiny_book trust unchanged""".split()  # noqa: SIM905 - short, so that it is read
-)
-#: What one of them reads of the book all the same.
-OF_THE_BOOK = {"tiny_book": ("book/_ext/", "book/_static/")}
+OF_NO_UNIT = """archives arrays binaries bucket catalogue checks cli database datalab earth_modules
+    internet measure mutation new_server product project rabbitmq samples samples_earth spark
+    store_choice trust unchanged""".split()  # noqa: SIM905 - short, so that it is read
+#: Modules that read these units and pages, and no others.
+OF_FEW = {
+    "authoring": ("notebooks/13_",),
+    "cheatsheet": ("book/cheatsheet.md",),
+    "cluster": ("notebooks/52_",),
+    "package": ("book/datalab.md",),
+    "sharing": ("notebooks/33_", "notebooks/34_"),
+    "stores": ("book/testing.md",),
+    "tiny_book": ("book/_ext/", "book/_static/"),
+    "variables": (PICTURES,),
+}
+READ = dict.fromkeys(OF_NO_UNIT, ()) | OF_FEW
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -109,9 +117,9 @@ def read_by(item: pytest.Item) -> str:
     if isinstance(path, Path) and path.suffix == ".ipynb":
         return of_unit(path, item.path)
     name = item.path.stem.removeprefix("test_")
-    if name in OF_NO_UNIT:
+    if name in READ:
         left_out = (*PAGES, *UNITS, PICTURES, *TESTS)
-        return digest(left_out, (*modules(item.path), *OF_THE_BOOK.get(name, ())))
+        return digest(left_out, (*modules(item.path), *READ[name]))
     return digest(())
 
 
