@@ -138,7 +138,10 @@ class CheckedNotebook(NotebookItem):
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    named = config.args_source is config.ArgsSource.ARGS
+    if not (named or config.option.everything):
+        items[:] = [item for item in items if not item.get_closest_marker("when_asked")]
     for position, item in enumerate(items):
         if isinstance(item, NotebookItem):
             items[position] = CheckedNotebook.from_parent(item.parent, filename=item.filename)
@@ -149,6 +152,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 LONGEST = (
     "book",
     "datalabs of their own",
+    "in a service, one after the other",
     "what is killed",
     "tiny books",
 )

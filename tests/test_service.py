@@ -1,19 +1,22 @@
-"""The datalab as the platform: what a service has.
+"""The datalab as the platform: what a service has, and all notebooks in one of them.
 
-Every notebook runs with no more than that in tests/test_exercises.py.
+Each notebook alone, in the student's edition, runs with no more in tests/test_exercises.py.
 """
 
 import json
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import boto3
+import nbformat
 import psycopg
 import pytest
 from botocore.exceptions import ClientError
 
+from book import execute
 from datalab import service
 from datalab.environment import merge
 from datalab.lab import Datalab
@@ -22,6 +25,7 @@ from datalab.servers.spark import Spark
 from datalab.state import FILE as STATE
 from datalab.state import SERVICE, State, read
 from tests import service as services
+from tests.test_exercises import write_all
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted(ROOT.glob("notebooks/*.ipynb"))
@@ -150,3 +154,49 @@ def test_what_was_left_is_found_and_what_was_there_before_is_not(tmp_path: Path)
     finally:
         for each in (before, left):
             s3.delete_object(**each)
+
+
+# -- the notebooks, in the order of the badges ----------------------------------------
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The work folder of one service, in which unit follows unit."""
+    folder = tmp_path_factory.mktemp("work")
+    write_all(ROOT / "notebooks", folder, solutions=True)
+    return folder
+
+
+@pytest.mark.when_asked  # each alone leaves nothing that a next one could meet; CI asks
+@pytest.mark.xdist_group("in a service, one after the other")
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_in_a_service_after_those_before_it(path: Path, work: Path) -> None:
+    notebook = nbformat.read(work / path.name, as_version=4)
+    with services.nothing_left_behind(work):
+        execute.client(notebook, work, 300).execute(env=services.service(path))
+    for cell in notebook.cells:
+        if "raises-exception" in cell.metadata.get("tags", []):
+            raised = any(output.output_type == "error" for output in cell.outputs)
+            assert raised, f"cell {cell.id} is to show an error, and ran through"
+
+
+@pytest.mark.parametrize(
+    ("words", "units"),
+    [
+        (["-o", f"testpaths={Path(__file__)}"], 0),
+        (["-o", f"testpaths={Path(__file__)}", "--all"], len(NOTEBOOKS)),
+        ([Path(__file__)], len(NOTEBOOKS)),
+    ],
+    ids=["make test", "ALL=yes", "named"],
+)
+def test_all_notebooks_in_one_service_run_when_somebody_asks(
+    words: list[str | Path], units: int
+) -> None:
+    listed = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", "--numprocesses=0", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert "test_forms_are_those_of_the_chart" in listed
+    assert listed.count("test_a_notebook_runs_in_a_service_after_those_before_it") == units
