@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import nbformat
+import pydata_sphinx_theme
 import pytest
 import yaml
+from fontTools.ttLib import TTFont
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -26,7 +28,7 @@ pytestmark = pytest.mark.xdist_group("book")
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "book" / "_ext"))
-from light_pages import with_classes, with_icons  # noqa: E402
+from light_pages import with_classes, with_glyphs, with_icons  # noqa: E402
 from site_check import problems  # noqa: E402
 
 from book import execute  # noqa: E402
@@ -177,6 +179,16 @@ def test_styles_of_classes_that_no_page_has_are_left_out() -> None:
     assert kept == (
         ".used{color:red}.a:not(.never){top:0}@media(min-width:1px){p{left:0}}:root{--x:url(a.b)}"
     )
+
+
+def test_the_same_pages_give_the_same_font(tmp_path: Path) -> None:
+    """Else every build would look new to browsers, and to what is kept of each page here."""
+    theme = Path(pydata_sphinx_theme.__file__).parent
+    (whole,) = theme.rglob("fa-solid-900.ttf")
+    with_glyphs(whole, r"content: '\f05a'", shorter := tmp_path / "shorter.ttf")
+    assert shorter.stat().st_size < whole.stat().st_size / 10
+    with TTFont(whole) as before, TTFont(shorter) as after:
+        assert after["head"].modified == before["head"].modified
 
 
 def test_search_finds_a_unit_and_a_term(site: Path, serve: Serve, visit: Open) -> None:

@@ -111,7 +111,8 @@ def with_glyphs(font: Path, styles: str, shorter: Path) -> None:
     """
     escaped = {int(code, 16) for code in re.findall(r"\\([ef][0-9a-f]{3})\b", styles)}
     shown = escaped | {ord(letter) for letter in re.findall("[\ue000-\uf8ff]", styles)}
-    with TTFont(font) as whole:
+    # nor a time of its own: the same pages give the same font
+    with TTFont(font, recalcTimestamp=False) as whole:
         found = shown & set(whole.getBestCmap())
         if not found:
             raise ValueError("no style sheet shows an icon of it")
